@@ -1,0 +1,53 @@
+"""One byte string for one value: canonical JSON, so that equal content has equal hashes everywhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON types: dataclasses and mappings become dicts, sequences lists, numpy scalars numbers.
+
+    Raises:
+        ValueError: a float is not finite (JSON has no word for it).
+        TypeError: a type that has no JSON form.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(plain(v) for v in value)
+    if value is None or isinstance(value, (bool, str)):
+        return str(value) if isinstance(value, str) else value
+    if hasattr(value, "item") and not isinstance(value, (int, float)):
+        return plain(value.item())
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"canonical JSON holds finite numbers only, found {value}")
+        return float(value)
+    raise TypeError(f"no canonical JSON form for {type(value).__name__}")
+
+
+def dumps(value: Any) -> bytes:
+    """Canonical JSON: keys sorted, no spaces, shortest round-trip floats, UTF-8."""
+    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def pretty(value: Any) -> bytes:
+    """The same content for people: keys sorted, indented, ending in a newline."""
+    return (json.dumps(plain(value), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def digest(value: Any) -> str:
+    """sha256 (hex) of the canonical JSON of `value`."""
+    return hashlib.sha256(dumps(value)).hexdigest()

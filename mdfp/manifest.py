@@ -1,0 +1,149 @@
+"""A corpus is what its manifests name: numbered files, each written once, each naming its parent."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Annotated
+
+from mdfp import arrow
+from mdfp.errors import CorpusError
+
+FORMAT = "mdfp-corpus"
+SCHEMA_VERSION = 1
+"""Raised when a reader of the former version could misread a corpus."""
+
+
+@dataclass(frozen=True)
+class PaletteEntry:
+    """One structure and its integer in the stored masks. 0 is never a structure."""
+
+    value: Annotated[int, "integer in the masks"]
+    structure: Annotated[str, "ontology id"]
+    code: Annotated[str | None, "SNOMED CT code"]
+    meaning: Annotated[str | None, "SNOMED CT meaning"]
+    side: Annotated[str | None, "left or right"]
+    kind: Annotated[str, "anatomy, lesion or device"]
+    is_a: Annotated[tuple[str, ...], "structures it is a kind of"]
+    part_of: Annotated[tuple[str, ...], "structures it is a part of"]
+    located_in: Annotated[tuple[str, ...], "structures it lies in: a lesion in its organ"]
+
+
+@dataclass(frozen=True)
+class Relation:
+    """One edge of the ontology, so that label spaces may name structures that no source drew."""
+
+    child: Annotated[str, "ontology id"]
+    relation: Annotated[str, "is_a, part_of or located_in"]
+    parent: Annotated[str, "ontology id"]
+
+
+@dataclass(frozen=True)
+class ShardEntry:
+    """One tar of the corpus."""
+
+    path: Annotated[str, "below the corpus: shards/<split>/<source>-<n>-<sha>.tar"]
+    bytes: Annotated[int, "size"]
+    sha256: Annotated[str, "hex digest of the whole file"]
+    samples: Annotated[int, "samples in it"]
+    split: Annotated[str, "train, val or test"]
+    source: Annotated[str, "id of the source, or of the pool"]
+    generation: Annotated[int, "number of the manifest that first named it"]
+
+
+@dataclass(frozen=True)
+class SourceTerms:
+    """Under which terms a source's samples came, and whom to cite."""
+
+    source: Annotated[str, "id of the source"]
+    title: Annotated[str, "name of the data set"]
+    license: Annotated[str, "SPDX id, or own-data"]
+    url: Annotated[str | None, "page of the data set"]
+    citation: Annotated[tuple[str, ...], "works to cite, a line each"]
+
+
+@dataclass(frozen=True)
+class HoleCount:
+    """Planned samples of a source that could not be made."""
+
+    source: Annotated[str, "id of the source"]
+    reason: Annotated[str, "reason code"]
+    count: Annotated[int, "how many"]
+
+
+@dataclass(frozen=True)
+class SplitTotal:
+    """What a split holds."""
+
+    split: Annotated[str, "train, val or test"]
+    samples: Annotated[int, "samples"]
+    patients: Annotated[int, "patients"]
+    bytes: Annotated[int, "bytes of its shards"]
+    urls: Annotated[tuple[str, ...], "its shards in order, below the corpus: what a tar reader streams"]
+
+
+@dataclass(frozen=True)
+class IndexEntry:
+    """One index file: a row for each sample that a generation added."""
+
+    path: Annotated[str, "below the corpus: index/<number>.parquet"]
+    rows: Annotated[int, "samples in it"]
+    rows_sha256: Annotated[str, "sha256 of the rows' canonical JSON, a line each (parquet bytes differ between writers)"]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """`manifests/<number>.json`: what the corpus is, as of one generation."""
+
+    format: Annotated[str, "mdfp-corpus"]
+    schema_version: Annotated[int, "version of this schema"]
+    number: Annotated[int, "1, 2, 3, …"]
+    parent: Annotated[int | None, "the manifest it continues; null for the first"]
+    corpus: Annotated[str, "name of the corpus"]
+    plan_id: Annotated[str, "sha256 of the plan that this generation built"]
+    pixel_version: Annotated[int, "raised whenever the same input would give other pixels"]
+    environment: Annotated[str, "digest of the locked versions that made the bytes"]
+    patient_key: Annotated[str, "fingerprint of the secret behind the pseudonyms"]
+    recipe: Annotated[str, "the recipe as canonical JSON, without locations"]
+    label_space: Annotated[tuple[str, ...], "the recipe's label space: what readers get when they ask for none"]
+    palette: Annotated[tuple[PaletteEntry, ...], "integer of each structure"]
+    relations: Annotated[tuple[Relation, ...], "the ontology's edges around the palette, parents included"]
+    shards: Annotated[tuple[ShardEntry, ...], "all shards, earlier generations included"]
+    indexes: Annotated[tuple[IndexEntry, ...], "all index files; rows whose shard is not named above are void"]
+    splits: Annotated[tuple[SplitTotal, ...], "per split"]
+    holes: Annotated[tuple[HoleCount, ...], "planned samples that could not be made, all generations"]
+    terms: Annotated[tuple[SourceTerms, ...], "terms and citations per source"]
+
+    @property
+    def samples(self) -> int:
+        """Samples in the corpus."""
+        return sum(s.samples for s in self.shards)
+
+    def path(self) -> str:
+        """Where it lies below the corpus."""
+        return manifest_path(self.number)
+
+
+def manifest_path(number: int) -> str:
+    """`manifests/000001.json` for 1."""
+    return f"manifests/{number:06d}.json"
+
+
+def parse(data: bytes, where: str) -> Manifest:
+    """Manifest from the bytes of its file.
+
+    Raises:
+        CorpusError: not a manifest, or one of a later schema than this reader knows.
+    """
+    try:
+        content = json.loads(data)
+    except ValueError as error:
+        raise CorpusError(f"{where}: expected a manifest in JSON, found something else ({error})") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CorpusError(f"{where}: expected a manifest with format {FORMAT!r}; is this the folder of a corpus?")
+    if content.get("schema_version", 0) > SCHEMA_VERSION:
+        raise CorpusError(
+            f"{where}: schema version {content['schema_version']}, this reader knows up to {SCHEMA_VERSION}; "
+            "update mdfp"
+        )
+    return arrow.from_dict(Manifest, content)

@@ -1,0 +1,1 @@
+"""Records that travel, source and recipe models, and the ontology of structures."""

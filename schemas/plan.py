@@ -1,0 +1,53 @@
+"""What the plan writes: who goes where, and which shard is built from what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from mdfp.sample import Sample
+from schemas.case import Reject
+from schemas.reasons import Reason
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Where a case goes, or why it is left out."""
+
+    case_id: Annotated[str, "the case"]
+    source: Annotated[str, "id of the source"]
+    split: Annotated[str | None, "train, val or test; null when left out"]
+    fold: Annotated[int | None, "cross-validation fold of a train case"]
+    group: Annotated[str, "cases that must not be split apart share it"]
+    shard: Annotated[str | None, "id of the shard: <split>/<source>-<n>"]
+    position: Annotated[int | None, "its place in the shard"]
+    left_out: Annotated[Reason | None, "why it is not in a shard, or is a planned hole in it"]
+    detail: Annotated[str, "the same for a person"]
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """One shard to build: the unit of work, retry and commit."""
+
+    shard: Annotated[str, "id: <split>/<source>-<n>"]
+    split: Annotated[str, "train, val or test"]
+    source: Annotated[str, "id of the source, or of the pool"]
+    generation: Annotated[int, "number of the manifest it is planned for"]
+    cases: Annotated[tuple[str, ...], "case ids in order"]
+    holes: Annotated[tuple[str, ...], "case ids among them that are already known to be duplicates"]
+    estimated_bytes: Annotated[int, "expected size"]
+    estimated_seconds: Annotated[float, "expected CPU seconds"]
+    fingerprint: Annotated[str, "sha256 of everything its bytes are a function of"]
+
+
+@dataclass(frozen=True)
+class Marker:
+    """`commits/<shard>.<fingerprint>.json`: the shard exists, whole. Its creation is the commit point."""
+
+    shard: Annotated[str, "id of the shard"]
+    fingerprint: Annotated[str, "of the shard plan that was built"]
+    path: Annotated[str | None, "the tar, below the corpus; null when every case was a hole"]
+    bytes: Annotated[int, "size of the tar"]
+    sha256: Annotated[str | None, "of the tar"]
+    samples: Annotated[tuple[Sample, ...], "the index rows of its samples, in order"]
+    holes: Annotated[tuple[Reject, ...], "cases that could not be made"]

@@ -1,0 +1,244 @@
+"""Recipes: the corpus to build, in one short YAML a person can read aloud."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from mdfp.errors import UsageError
+from schemas import licenses, ontology, yaml_file
+
+MODALITIES = ("CT", "MR", "PT", "NM", "US", "CR", "DX", "MG", "XA", "RF", "XR", "OP", "OPT", "DMS", "SM", "GM", "ES", "XC", "OT")
+"""Modality codes a recipe may name."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceUse(_Model):
+    """A source to take, and where its files lie."""
+
+    id: str = Field(description="id in catalog/sources/, or of the file in manifest:")
+    root: str | None = Field(None, description="folder or URL of its files; --root ID=URL overrides it")
+    manifest: str | None = Field(None, description="a source manifest of one's own, relative to the recipe")
+    exclude: tuple[str, ...] = Field((), description="case names to leave out")
+
+
+class TermsGate(_Model):
+    """Whose terms are acceptable. Fails closed."""
+
+    accept: tuple[str, ...] = Field(description="SPDX ids, LicenseRef-…, own-data")
+    unknown: Literal["refuse", "accept"] = Field("refuse", description="what to do with a source that states no terms")
+
+    @field_validator("accept")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(licenses.check(v) for v in value)
+
+
+class PlaneSpacing(_Model):
+    """Spacing within slices and across them; the acquisition axis is the one with the largest native spacing."""
+
+    in_plane: float | Literal["native"] = Field(description="mm")
+    through_plane: float | Literal["native"] = Field("native", description="mm")
+
+    @field_validator("in_plane", "through_plane")
+    @classmethod
+    def _positive(cls, value: float | str) -> float | str:
+        return _spacing(value)
+
+
+def _spacing(value: Any) -> Any:
+    if not isinstance(value, str) and not 0.01 <= float(value) <= 100:
+        raise ValueError(f"a spacing is between 0.01 and 100 mm, or 'native'; found {value}")
+    return value
+
+
+Spacing = Literal["native"] | tuple[float, float, float] | PlaneSpacing
+
+
+class ModalityGeometry(_Model):
+    """Geometry of one modality, where it differs."""
+
+    spacing_mm: Spacing = Field("native", description="[x, y, z], native, or {in_plane:, through_plane:}")
+
+    @field_validator("spacing_mm")
+    @classmethod
+    def _positive(cls, value: Any) -> Any:
+        if isinstance(value, tuple):
+            for v in value:
+                _spacing(v)
+        return value
+
+
+class ReferenceGrid(_Model):
+    """Images share the grid of the reference image of their case."""
+
+    reference: str = Field(description="modality, for example CT")
+
+
+class Geometry(ModalityGeometry):
+    """The grid samples are stored on."""
+
+    orientation: Literal["RAS"] = Field("RAS", description="axes closest to Right, Anterior, Superior, by permutation and flips only")
+    upsample: Literal["allow", "never"] = Field("allow", description="never: an axis coarser than asked for keeps its spacing")
+    interpolation: Literal["linear"] = Field("linear", description="along each axis")
+    low_pass: bool = Field(True, description="average over the output voxel's footprint when downsampling")
+    crop: Literal["none", "foreground"] = Field("none", description="foreground: cut to the body box")
+    grid: Literal["native"] | ReferenceGrid = Field("native", description="native, or {reference: CT}")
+    modalities: dict[str, ModalityGeometry] = Field({}, description="exceptions by modality: {MR: {spacing_mm: native}}")
+
+    def spacing_for(self, modality: str) -> Spacing:
+        """The spacing asked for in this modality."""
+        return self.modalities[modality].spacing_mm if modality in self.modalities else self.spacing_mm
+
+
+class ModalityIntensity(_Model):
+    """How readers normalise a modality by default."""
+
+    window_hu: tuple[float, float] | None = Field(None, description="[lower, upper] in HU")
+    percentiles: tuple[float, float] | None = Field(None, description="[lower, upper] in percent, of the volume itself")
+
+    @model_validator(mode="after")
+    def _one(self) -> ModalityIntensity:
+        if (self.window_hu is None) == (self.percentiles is None):
+            raise ValueError("give either window_hu: [lower, upper] or percentiles: [lower, upper]")
+        lower, upper = self.window_hu or self.percentiles or (0.0, 0.0)
+        if not lower < upper:
+            raise ValueError(f"lower must be below upper, found [{lower}, {upper}]")
+        if self.percentiles and not (lower >= 0 and upper <= 100):
+            raise ValueError(f"percentiles lie between 0 and 100, found [{lower}, {upper}]")
+        return self
+
+
+class Intensity(_Model):
+    """What numbers are stored, and the default normalisation per modality."""
+
+    store: Literal["physical", "normalised", "native"] = Field(
+        "physical", description="physical numbers; normalised bakes the default normalisation in; native keeps values and dtype"
+    )
+    modalities: dict[str, ModalityIntensity] = Field({}, description="by modality; may also be written directly under intensity:")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flat(cls, data: Any) -> Any:
+        if data == "native":
+            return {"store": "native"}
+        if isinstance(data, dict):
+            modalities = {k: v for k, v in data.items() if k in MODALITIES}
+            rest = {k: v for k, v in data.items() if k not in MODALITIES}
+            if modalities:
+                rest["modalities"] = {**rest.get("modalities", {}), **modalities}
+            return rest
+        return data
+
+
+class Labels(_Model):
+    """The label space readers get by default, and how labels are resampled."""
+
+    space: tuple[str, ...] = Field((), description="structures of the default view; every annotated structure is stored anyway")
+    image_only: bool = Field(False, description="take images without labels")
+    resample: Literal["vote", "nearest"] = Field("vote", description="coverage and vote, or nearest neighbour")
+    thin: tuple[str, ...] = Field((), description="structures kept where any of their voxels falls: vessels")
+    on_fault: Literal["reject", "image_only"] = Field("reject", description="what to do with a case whose label is faulty")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flat(cls, data: Any) -> Any:
+        return {"image_only": True} if data == "image_only" else data
+
+    @field_validator("space", "thin")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for structure in value:
+            ontology.load().check(structure, "label space")
+        if len(set(value)) != len(value):
+            raise ValueError(f"a structure is named twice in {list(value)}")
+        return value
+
+
+class HeldOut(_Model):
+    """Sources that are test data, whole."""
+
+    sources: tuple[str, ...] = Field(min_length=1)
+
+
+class Splits(_Model):
+    """Who trains and who tests; never one patient in two splits."""
+
+    by: Literal["patient"] = "patient"
+    train: float = Field(0.9, ge=0, le=1)
+    val: float = Field(0.1, ge=0, le=1)
+    test: float | HeldOut = Field(0.0, description="a fraction, or {sources: [ids]} held out whole")
+    folds: int | None = Field(None, ge=2, le=100, description="cross-validation folds of the train split")
+    key: str | None = Field(None, description="changes the draw; default: the corpus's name")
+
+    @model_validator(mode="after")
+    def _sum(self) -> Splits:
+        test = self.test if isinstance(self.test, float) else 0.0
+        total = self.train + self.val + test
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"train + val + test must be 1, found {self.train} + {self.val} + {test} = {total:g}")
+        return self
+
+
+class Shards(_Model):
+    """How samples are packed."""
+
+    target_mb: float = Field(512, gt=0, le=10_000, description="size of a shard, MB")
+    group_by: tuple[Literal["split", "source"], ...] = Field(("split", "source"))
+    pool_below_mb: float = Field(0, ge=0, description="sources smaller than this share shards, when asked")
+
+
+class Limits(_Model):
+    """What a stranger's file may cost before memory is taken for it."""
+
+    max_voxels: int = Field(2**31 - 1, gt=0, description="voxels of one array")
+    max_edge: int = Field(16_384, gt=0, description="voxels along one axis")
+    max_bytes: int = Field(16 * 2**30, gt=0, description="bytes of one array in memory")
+    max_nonfinite_fraction: float = Field(0.01, ge=0, le=1, description="voxels that may be NaN or infinite, replaced by the floor")
+
+
+class Recipe(_Model):
+    """The corpus to build."""
+
+    corpus: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", description="its name")
+    out: str = Field(description="where it goes: a folder, or any fsspec URL")
+    sources: tuple[SourceUse, ...] = Field(min_length=1)
+    terms: TermsGate
+    geometry: Geometry = Geometry()
+    intensity: Intensity = Intensity()
+    labels: Labels = Labels()
+    splits: Splits = Splits()
+    shards: Shards = Shards()
+    limits: Limits = Limits()
+    duplicates: Literal["drop", "keep"] = Field("drop", description="what to do with samples of equal pixels")
+
+    @model_validator(mode="after")
+    def _sources_once(self) -> Recipe:
+        ids = [s.id for s in self.sources]
+        if twice := {i for i in ids if ids.count(i) > 1}:
+            raise ValueError(f"sources named twice: {sorted(twice)}")
+        if isinstance(self.splits.test, HeldOut) and (strange := set(self.splits.test.sources) - set(ids)):
+            raise ValueError(f"splits.test.sources names {sorted(strange)}, which sources: does not take")
+        return self
+
+    def without_locations(self) -> dict[str, Any]:
+        """The recipe as plain values, without the places where things lie: equal wherever it is run."""
+        content = self.model_dump(mode="json", exclude={"out": True, "sources": {"__all__": {"root", "manifest"}}})
+        return dict(content)
+
+
+def load(path: str | Path) -> Recipe:
+    """A recipe from its YAML file.
+
+    Raises:
+        UsageError: missing or wrong; the message names file, line and remedy.
+    """
+    recipe = yaml_file.load(Recipe, path)
+    if not recipe.sources:
+        raise UsageError(f"{path}: sources: is empty")
+    return recipe

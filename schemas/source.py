@@ -1,0 +1,211 @@
+"""Source manifests: where a data set's files lie, what its labels mean, under which terms it came. Described, not programmed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from mdfp.errors import UsageError
+from schemas import licenses, ontology, patterns, yaml_file
+
+Origin = Literal["expert", "model", "consensus", "pseudo", "unknown"]
+LayoutKind = Literal["dicom", "paired", "msd", "nnunet", "per-structure"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _pattern(value: str) -> str:
+    patterns.compile_pattern(value)
+    return value
+
+
+Pattern = Annotated[str, BeforeValidator(_pattern)]
+"""A path below the source's root, with named fields; see `schemas.patterns`."""
+
+
+class Terms(_Model):
+    """Under which terms the data may be used."""
+
+    license: str | None = Field(None, description="SPDX id, LicenseRef-<name>, or own-data; leave out when none is stated")
+    url: str | None = Field(None, description="page where the terms stand")
+    citation: tuple[str, ...] = Field((), description="works to cite")
+
+    @field_validator("license")
+    @classmethod
+    def _known(cls, value: str | None) -> str | None:
+        return None if value is None else licenses.check(value)
+
+
+class Patient(_Model):
+    """Who a case belongs to."""
+
+    namespace: str = Field(description="equal for sources whose patient ids name the same people; else the source's own id")
+    id: str | None = Field(None, description="template over the layout's fields, for example {case}; default: the case, or DICOM PatientID")
+
+
+class ImageChannel(_Model):
+    """What an image is."""
+
+    name: str = Field(pattern=r"^[a-z0-9_]{1,24}$", description="name within the sample: ct, t1, flair")
+    modality: str = Field(pattern=r"^[A-Z]{2,8}$", description="DICOM Modality code: CT, MR, PT")
+    sequence: str | None = Field(None, description="MR sequence or weighting")
+    contrast_phase: str | None = Field(None, description="contrast phase, when one holds for the whole data set")
+
+
+class ImageFiles(ImageChannel):
+    """An image and where its files lie."""
+
+    path: Pattern = Field(description="for example imagesTr/{case}_0000.nii.gz")
+
+
+class LabelFiles(_Model):
+    """A label and where its files lie."""
+
+    table: str = Field(description="name of a table under labels:")
+    image: str = Field(description="name of the image it belongs to")
+    path: Pattern = Field(description="for example labelsTr/{case}.nii.gz")
+    required: bool = Field(False, description="whether a case without it is a fault (missing_label) or simply unlabelled")
+
+
+class DicomLayout(_Model):
+    """DICOM instances anywhere below the root, grouped by SeriesInstanceUID; every series is a case."""
+
+    kind: Literal["dicom"]
+    path: Pattern = Field("**", description="which files; its fields may name the case for labels, e.g. {case}/CT/**")
+    modalities: tuple[str, ...] = Field((), description="keep these DICOM modalities; none: all")
+    labels: tuple[LabelFiles, ...] = Field((), description="label files in other formats, joined by the fields of path")
+
+
+class PairedLayout(_Model):
+    """Images and labels joined by the fields of their paths. Images whose fields are equal belong to one case."""
+
+    kind: Literal["paired"]
+    images: tuple[ImageFiles, ...] = Field(min_length=1)
+    labels: tuple[LabelFiles, ...] = ()
+
+
+class MsdLayout(_Model):
+    """Medical Segmentation Decathlon: dataset.json lists image and label of each training case, and the test images."""
+
+    kind: Literal["msd"]
+    folder: str = Field("", description="folder of dataset.json below the root")
+    channels: tuple[ImageChannel, ...] = Field(min_length=1, description="one per channel of dataset.json, in order")
+    table: str = Field("labels", description="name of the table under labels:")
+    test_images: bool = Field(True, description="take the unlabelled test images too")
+
+
+class NnunetLayout(_Model):
+    """nnU-Net raw data: dataset.json, imagesTr/{case}_{channel:\\d{4}}, labelsTr/{case}."""
+
+    kind: Literal["nnunet"]
+    folder: str = Field("", description="folder of dataset.json below the root")
+    channels: tuple[ImageChannel, ...] = Field(min_length=1, description="one per channel_names entry, in order")
+    table: str = Field("labels", description="name of the table under labels:")
+    test_images: bool = Field(True, description="take imagesTs too")
+
+
+class PerStructureLayout(_Model):
+    """One binary mask file per structure beside each image."""
+
+    kind: Literal["per-structure"]
+    image: ImageFiles
+    structures: Pattern = Field(description="mask files, with a field {structure}: {case}/segmentations/{structure}.nii.gz")
+    table: str = Field("labels", description="name of the table under labels:")
+
+
+Layout = Annotated[
+    DicomLayout | PairedLayout | MsdLayout | NnunetLayout | PerStructureLayout, Field(discriminator="kind")
+]
+
+
+class LabelTable(_Model):
+    """What the numbers (or files) of a label mean. Total: a value that is neither mapped nor ignored is a fault."""
+
+    values: dict[int, str] = Field({}, description="value of the mask -> structure id or background")
+    structures: dict[str, str] = Field({}, description="name in the file path -> structure id (per-structure masks)")
+    ignore: tuple[int, ...] = Field((), description="values that mean 'no statement here'; read as ignore")
+    looked_for: Literal["all", "values_present", "per_case_table"] = Field(
+        "all", description="all: a mapped structure without voxels is absent; values_present: it is unknown"
+    )
+    case_table: str | None = Field(None, description="CSV below the root: case, then a column per structure (1 looked for)")
+    all_empty: Literal["absent", "unknown", "fault"] = Field("absent", description="what a mask of zeros means")
+    origin: Origin = Field(description="who drew it")
+
+    @field_validator("values", "structures")
+    @classmethod
+    def _known(cls, table: dict[Any, str]) -> dict[Any, str]:
+        for key, structure in table.items():
+            if structure != ontology.structures.BACKGROUND:
+                ontology.load().check(structure, f"value {key!r}")
+        return table
+
+    @model_validator(mode="after")
+    def _consistent(self) -> LabelTable:
+        if not self.values and not self.structures:
+            raise ValueError("a label table needs values: (numbers -> structures) or structures: (names -> structures)")
+        if both := set(self.ignore) & set(self.values):
+            raise ValueError(f"values {sorted(both)} are both mapped and ignored")
+        if self.looked_for == "per_case_table" and not self.case_table:
+            raise ValueError("looked_for: per_case_table needs case_table: <path of a CSV below the root>")
+        return self
+
+    def annotated(self) -> tuple[str, ...]:
+        """Structures that this table can name, sorted."""
+        named = set(self.values.values()) | set(self.structures.values())
+        return tuple(sorted(named - {ontology.structures.BACKGROUND}))
+
+
+class Source(_Model):
+    """One data set that can be read: `catalog/sources/<id>.yaml`, or a file of one's own."""
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,39}$", description="name in recipes, shards and keys")
+    title: str = Field(description="the data set's own name")
+    catalog: str | None = Field(None, description="id in the catalog of data sets")
+    terms: Terms = Field(Terms(), description="under which terms it came")
+    public_ids: bool = Field(False, description="whether its file and case names are public and may appear in keys and reports")
+    patient: Patient
+    layout: Layout
+    labels: dict[str, LabelTable] = Field({}, description="label tables by name")
+    split: dict[str, str] = Field({}, description="cases (patterns over the case name) that the source itself assigns: pattern -> train, val, test")
+    exclude: dict[str, str] = Field({}, description="cases to leave out: case name -> why")
+    geometry_override: dict[str, tuple[float, float, float]] = Field(
+        {}, description="case name -> spacing x, y, z in mm that is right where the header's is known to be wrong"
+    )
+    known_issues: tuple[str, ...] = Field((), description="faults of the data set, for people")
+    inventory: Literal["full", "deferred"] = Field("full", description="read every header, or trust a published table")
+    skip: tuple[Pattern, ...] = Field(("**/._*", "._*"), description="files to look past, for example macOS twins")
+
+    @model_validator(mode="after")
+    def _tables_exist(self) -> Source:
+        layout = self.layout
+        used = [f.table for f in getattr(layout, "labels", ())]
+        if isinstance(layout, (MsdLayout, NnunetLayout)) and self.labels:
+            used.append(layout.table)
+        if isinstance(layout, PerStructureLayout):
+            used.append(layout.table)
+            if "structure" not in patterns.fields(layout.structures):
+                raise ValueError("layout.structures needs a field {structure}")
+        for table in used:
+            if table not in self.labels:
+                raise ValueError(f"the layout names the label table {table!r}, labels: has {sorted(self.labels) or 'none'}")
+        return self
+
+    def annotated(self) -> tuple[str, ...]:
+        """Structures that any of its tables can name, sorted."""
+        return tuple(sorted({s for table in self.labels.values() for s in table.annotated()}))
+
+
+def load(path: str | Path) -> Source:
+    """A source manifest from its YAML file.
+
+    Raises:
+        UsageError: missing or wrong; the message names file, line and remedy.
+    """
+    source = yaml_file.load(Source, path)
+    if Path(path).stem != source.id and Path(path).parent.name == "sources":
+        raise UsageError(f"{path}: id {source.id!r} must be the file's name")
+    return source

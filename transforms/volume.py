@@ -1,0 +1,35 @@
+"""A volume in memory: voxels, where they are, and what their numbers mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+
+from mdfp.geometry import Affine
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """Voxels with their geometry; they always change together.
+
+    Attributes:
+        array_zyx: shape (z, y, x), any strides (often a read-only view of the file's buffer), stored values.
+        affine_ras: 4×4, index (x, y, z) → mm, RAS world.
+        scale: physical = stored * scale + offset.
+        offset: see scale.
+        padding: stored value that marks voxels outside the scan (DICOM PixelPaddingValue), or None.
+    """
+
+    array_zyx: npt.NDArray[Any]
+    affine_ras: Affine
+    scale: float = 1.0
+    offset: float = 0.0
+    padding: float | None = None
+
+    @property
+    def shape_zyx(self) -> tuple[int, int, int]:
+        """Voxels along z, y, x."""
+        z, y, x = self.array_zyx.shape
+        return z, y, x
