@@ -60,6 +60,10 @@ class CaseLabel:
     image: Annotated[str, "name of the image it belongs to"]
     table: Annotated[str, "name of its table in the source manifest"]
     origin: Annotated[str, "expert, model, consensus, pseudo, unknown"]
+    looked_for: Annotated[
+        tuple[str, ...] | None,
+        "structures that were looked for in this case, where a table of the source says; else null",
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,9 @@ class CaseText:
 class Case:
     """One training unit as found: images, labels, annotations and texts of one patient that belong together."""
 
-    case_id: Annotated[str, "unique in the corpus, [a-z0-9_-]{1,80}; it names no source file unless the source allows it"]
+    case_id: Annotated[
+        str, "unique in the corpus, [a-z0-9_-]{1,80}; it names no source file unless the source allows it"
+    ]
     source: Annotated[str, "id of the source"]
     patient: Annotated[str, "HMAC of the patient namespace and id"]
     study: Annotated[str | None, "HMAC of the study"]

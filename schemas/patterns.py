@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from functools import cache
 
-_TOKEN = re.compile(r"\{(?P<field>\w+)(?::(?P<regex>(?:[^{}]|\{\d+(?:,\d*)?\})+))?\}|(?P<deep>\*\*/?)|(?P<star>\*)|(?P<one>\?)")
+_TOKEN = re.compile(
+    r"\{(?P<field>\w+)(?::(?P<regex>(?:[^{}]|\{\d+(?:,\d*)?\})+))?\}|(?P<deep>\*\*/?)|(?P<star>\*)|(?P<one>\?)"
+)
 
 
 @cache
@@ -42,6 +44,11 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
 def fields(pattern: str) -> tuple[str, ...]:
     """Names of the fields of a pattern, in order of first appearance."""
     return tuple(compile_pattern(pattern).groupindex)
+
+
+def literal(pattern: str) -> str:
+    """The text of a pattern outside its fields and wildcards: how specific it is."""
+    return _TOKEN.sub("", pattern)
 
 
 def match(pattern: str, path: str) -> dict[str, str] | None:

@@ -13,6 +13,7 @@ class Reason(StrEnum):
     """One code per thing a user would do something different about. The text says what it means."""
 
     def __new__(cls, code: str, meaning: str) -> Reason:
+        """A member from its code and what it means."""
         member = str.__new__(cls, code)
         member._value_ = code
         member.meaning = meaning
@@ -27,6 +28,9 @@ class Reason(StrEnum):
     UNSUPPORTED = "unsupported", "a valid file of a kind that this version does not read"
     TOO_LARGE = "too_large", "the header announces more than the limits allow"
     MISSING_FILE = "missing_file", "a file that the layout asks for is not there"
+    UNMATCHED = "unmatched", "an image or unknown file that no pattern of the source's layout asks for"
+    CONFLICTING_FILES = "conflicting_files", "several files claim one place in a case"
+    NO_IMAGE = "no_image", "a label whose image is not there"
     SOURCE_CHANGED = "source_changed", "the object is not the one that the inventory saw"
     DECODER_CRASH = "decoder_crash", "the decoder died on this file, twice, in fresh processes"
 

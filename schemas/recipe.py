@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from mdfp.errors import UsageError
 from schemas import licenses, ontology, yaml_file
 
-MODALITIES = ("CT", "MR", "PT", "NM", "US", "CR", "DX", "MG", "XA", "RF", "XR", "OP", "OPT", "DMS", "SM", "GM", "ES", "XC", "OT")
+MODALITIES = tuple("CT MR PT NM US CR DX MG XA RF XR OP OPT DMS SM GM ES XC OT".split())  # noqa: SIM905 (easier to read)
 """Modality codes a recipe may name."""
 
 
@@ -42,8 +42,8 @@ class TermsGate(_Model):
 class PlaneSpacing(_Model):
     """Spacing within slices and across them; the acquisition axis is the one with the largest native spacing."""
 
-    in_plane: float | Literal["native"] = Field(description="mm")
-    through_plane: float | Literal["native"] = Field("native", description="mm")
+    in_plane: float | Literal["native"] = Field(description="a number of mm, or native")
+    through_plane: float | Literal["native"] = Field("native", description="a number of mm, or native")
 
     @field_validator("in_plane", "through_plane")
     @classmethod
@@ -83,13 +83,13 @@ class ReferenceGrid(_Model):
 class Geometry(ModalityGeometry):
     """The grid samples are stored on."""
 
-    orientation: Literal["RAS"] = Field("RAS", description="axes closest to Right, Anterior, Superior, by permutation and flips only")
-    upsample: Literal["allow", "never"] = Field("allow", description="never: an axis coarser than asked for keeps its spacing")
+    orientation: Literal["RAS"] = Field("RAS", description="axes closest to R, A, S; permutation and flips only")
+    upsample: Literal["allow", "never"] = Field("allow", description="never: a coarser axis keeps its spacing")
     interpolation: Literal["linear"] = Field("linear", description="along each axis")
     low_pass: bool = Field(True, description="average over the output voxel's footprint when downsampling")
     crop: Literal["none", "foreground"] = Field("none", description="foreground: cut to the body box")
     grid: Literal["native"] | ReferenceGrid = Field("native", description="native, or {reference: CT}")
-    modalities: dict[str, ModalityGeometry] = Field({}, description="exceptions by modality: {MR: {spacing_mm: native}}")
+    modalities: dict[str, ModalityGeometry] = Field({}, description="exceptions: {MR: {spacing_mm: native}}")
 
     def spacing_for(self, modality: str) -> Spacing:
         """The spacing asked for in this modality."""
@@ -118,9 +118,12 @@ class Intensity(_Model):
     """What numbers are stored, and the default normalisation per modality."""
 
     store: Literal["physical", "normalised", "native"] = Field(
-        "physical", description="physical numbers; normalised bakes the default normalisation in; native keeps values and dtype"
+        "physical",
+        description="physical numbers; normalised bakes the default normalisation in; native keeps values and dtype",
     )
-    modalities: dict[str, ModalityIntensity] = Field({}, description="by modality; may also be written directly under intensity:")
+    modalities: dict[str, ModalityIntensity] = Field(
+        {}, description="by modality; may also be written directly under intensity:"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -139,11 +142,11 @@ class Intensity(_Model):
 class Labels(_Model):
     """The label space readers get by default, and how labels are resampled."""
 
-    space: tuple[str, ...] = Field((), description="structures of the default view; every annotated structure is stored anyway")
+    space: tuple[str, ...] = Field((), description="structures of the default view; all are stored anyway")
     image_only: bool = Field(False, description="take images without labels")
     resample: Literal["vote", "nearest"] = Field("vote", description="coverage and vote, or nearest neighbour")
     thin: tuple[str, ...] = Field((), description="structures kept where any of their voxels falls: vessels")
-    on_fault: Literal["reject", "image_only"] = Field("reject", description="what to do with a case whose label is faulty")
+    on_fault: Literal["reject", "image_only"] = Field("reject", description="a case whose label is faulty")
 
     @model_validator(mode="before")
     @classmethod
@@ -199,7 +202,9 @@ class Limits(_Model):
     max_voxels: int = Field(2**31 - 1, gt=0, description="voxels of one array")
     max_edge: int = Field(16_384, gt=0, description="voxels along one axis")
     max_bytes: int = Field(16 * 2**30, gt=0, description="bytes of one array in memory")
-    max_nonfinite_fraction: float = Field(0.01, ge=0, le=1, description="voxels that may be NaN or infinite, replaced by the floor")
+    max_nonfinite_fraction: float = Field(
+        0.01, ge=0, le=1, description="voxels that may be NaN or infinite, replaced by the floor"
+    )
 
 
 class Recipe(_Model):

@@ -1,4 +1,7 @@
-"""Source manifests: where a data set's files lie, what its labels mean, under which terms it came. Described, not programmed."""
+"""Source manifests: where a data set's files lie, what its labels mean, under which terms it came.
+
+Described, not programmed: a data set in a known layout needs a YAML file and no code.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from mdfp.errors import UsageError
 from schemas import licenses, ontology, patterns, yaml_file
+from schemas.suggest import nearest
 
 Origin = Literal["expert", "model", "consensus", "pseudo", "unknown"]
 LayoutKind = Literal["dicom", "paired", "msd", "nnunet", "per-structure"]
@@ -30,7 +34,9 @@ Pattern = Annotated[str, BeforeValidator(_pattern)]
 class Terms(_Model):
     """Under which terms the data may be used."""
 
-    license: str | None = Field(None, description="SPDX id, LicenseRef-<name>, or own-data; leave out when none is stated")
+    license: str | None = Field(
+        None, description="SPDX id, LicenseRef-<name>, or own-data; leave out when none is stated"
+    )
     url: str | None = Field(None, description="page where the terms stand")
     citation: tuple[str, ...] = Field((), description="works to cite")
 
@@ -43,8 +49,12 @@ class Terms(_Model):
 class Patient(_Model):
     """Who a case belongs to."""
 
-    namespace: str = Field(description="equal for sources whose patient ids name the same people; else the source's own id")
-    id: str | None = Field(None, description="template over the layout's fields, for example {case}; default: the case, or DICOM PatientID")
+    namespace: str = Field(
+        description="equal for sources whose patient ids name the same people; else the source's own id"
+    )
+    id: str | None = Field(
+        None, description="template over the layout's fields, for example {case}; default: the case, or DICOM PatientID"
+    )
 
 
 class ImageChannel(_Model):
@@ -60,6 +70,13 @@ class ImageFiles(ImageChannel):
     """An image and where its files lie."""
 
     path: Pattern = Field(description="for example imagesTr/{case}_0000.nii.gz")
+    optional: bool = Field(
+        False, description="whether a case may lack it; else a case without it is a fault (missing_file)"
+    )
+
+    def channel(self) -> ImageChannel:
+        """What the image is, without its files."""
+        return ImageChannel(**self.model_dump(exclude={"path", "optional"}))
 
 
 class LabelFiles(_Model):
@@ -68,7 +85,9 @@ class LabelFiles(_Model):
     table: str = Field(description="name of a table under labels:")
     image: str = Field(description="name of the image it belongs to")
     path: Pattern = Field(description="for example labelsTr/{case}.nii.gz")
-    required: bool = Field(False, description="whether a case without it is a fault (missing_label) or simply unlabelled")
+    required: bool = Field(
+        False, description="whether a case without it is a fault (missing_label) or simply unlabelled"
+    )
 
 
 class DicomLayout(_Model):
@@ -79,13 +98,50 @@ class DicomLayout(_Model):
     modalities: tuple[str, ...] = Field((), description="keep these DICOM modalities; none: all")
     labels: tuple[LabelFiles, ...] = Field((), description="label files in other formats, joined by the fields of path")
 
+    @model_validator(mode="after")
+    def _joined(self) -> DicomLayout:
+        shared = set(patterns.fields(self.path))
+        for label in self.labels:
+            shared &= set(patterns.fields(label.path))
+        if self.labels and not shared:
+            raise ValueError(
+                "path and the labels' paths share no field, for example {case}/CT/** and {case}/liver.nrrd"
+            )
+        return self
+
 
 class PairedLayout(_Model):
-    """Images and labels joined by the fields of their paths. Images whose fields are equal belong to one case."""
+    """Images and labels joined by the fields of their paths. Images whose fields are equal belong to one case.
+
+    A file that several patterns match belongs to the one with the most literal text, so `{case}_seg.nii.gz` and
+    `{case}.nii.gz` do not need an expression. Fields that only some patterns have do not take part in the join.
+    """
 
     kind: Literal["paired"]
     images: tuple[ImageFiles, ...] = Field(min_length=1)
     labels: tuple[LabelFiles, ...] = ()
+
+    @model_validator(mode="after")
+    def _joined(self) -> PairedLayout:
+        names = [i.name for i in self.images]
+        if twice := sorted({n for n in names if names.count(n) > 1}):
+            raise ValueError(f"images named twice: {twice}")
+        for label in self.labels:
+            if label.image not in names:
+                raise ValueError(
+                    f"a label is of the image {label.image!r}{nearest(label.image, names)}; images: has {names}"
+                )
+        everything = [i.path for i in self.images] + [f.path for f in self.labels]
+        if not set.intersection(*(set(patterns.fields(p)) for p in everything)):
+            raise ValueError(
+                f"the patterns share no field, for example {{case}}, by which files could be joined: {everything}"
+            )
+        return self
+
+    def label_name(self, label: LabelFiles) -> str:
+        """Name of a label within a case: its table's, and its image's where several labels share the table."""
+        same = [f for f in self.labels if f.table == label.table]
+        return label.table if len(same) == 1 else f"{label.table}_{label.image}"
 
 
 class MsdLayout(_Model):
@@ -99,7 +155,7 @@ class MsdLayout(_Model):
 
 
 class NnunetLayout(_Model):
-    """nnU-Net raw data: dataset.json, imagesTr/{case}_{channel:\\d{4}}, labelsTr/{case}."""
+    """nnU-Net raw data: dataset.json, imagesTr/<case>_<channel, 4 digits>, labelsTr/<case>."""
 
     kind: Literal["nnunet"]
     folder: str = Field("", description="folder of dataset.json below the root")
@@ -113,13 +169,23 @@ class PerStructureLayout(_Model):
 
     kind: Literal["per-structure"]
     image: ImageFiles
-    structures: Pattern = Field(description="mask files, with a field {structure}: {case}/segmentations/{structure}.nii.gz")
+    structures: Pattern = Field(
+        description="mask files, with a field {structure}: {case}/segmentations/{structure}.nii.gz"
+    )
     table: str = Field("labels", description="name of the table under labels:")
 
 
 Layout = Annotated[
     DicomLayout | PairedLayout | MsdLayout | NnunetLayout | PerStructureLayout, Field(discriminator="kind")
 ]
+
+
+class SplitTable(_Model):
+    """A table below the root in which the source assigns its cases to splits."""
+
+    path: Pattern = Field(description="CSV below the root; comma, semicolon or tab; the first line names the columns")
+    case: str = Field(description="column that holds the case's name")
+    split: str = Field("split", description="column that holds train, val or test; anything else means no split")
 
 
 class LabelTable(_Model):
@@ -131,7 +197,9 @@ class LabelTable(_Model):
     looked_for: Literal["all", "values_present", "per_case_table"] = Field(
         "all", description="all: a mapped structure without voxels is absent; values_present: it is unknown"
     )
-    case_table: str | None = Field(None, description="CSV below the root: case, then a column per structure (1 looked for)")
+    case_table: Pattern | None = Field(
+        None, description="CSV below the root: the case, then a column per structure (1: looked for)"
+    )
     all_empty: Literal["absent", "unknown", "fault"] = Field("absent", description="what a mask of zeros means")
     origin: Origin = Field(description="who drew it")
 
@@ -166,11 +234,19 @@ class Source(_Model):
     title: str = Field(description="the data set's own name")
     catalog: str | None = Field(None, description="id in the catalog of data sets")
     terms: Terms = Field(Terms(), description="under which terms it came")
-    public_ids: bool = Field(False, description="whether its file and case names are public and may appear in keys and reports")
+    public_ids: bool = Field(
+        False, description="whether its file and case names are public and may appear in keys and reports"
+    )
     patient: Patient
     layout: Layout
     labels: dict[str, LabelTable] = Field({}, description="label tables by name")
-    split: dict[str, str] = Field({}, description="cases (patterns over the case name) that the source itself assigns: pattern -> train, val, test")
+    split: dict[str, str] = Field(
+        {},
+        description="cases (patterns over the case name) that the source itself assigns: pattern -> train, val, test",
+    )
+    split_table: SplitTable | None = Field(
+        None, description="the same, from a table that came with the data; split: wins"
+    )
     exclude: dict[str, str] = Field({}, description="cases to leave out: case name -> why")
     geometry_override: dict[str, tuple[float, float, float]] = Field(
         {}, description="case name -> spacing x, y, z in mm that is right where the header's is known to be wrong"
@@ -182,6 +258,8 @@ class Source(_Model):
     @model_validator(mode="after")
     def _tables_exist(self) -> Source:
         layout = self.layout
+        if isinstance(layout, DicomLayout) and self.split_table:
+            raise ValueError("split_table: is for layouts of files; a series has no name in a table. Use split:")
         used = [f.table for f in getattr(layout, "labels", ())]
         if isinstance(layout, (MsdLayout, NnunetLayout)) and self.labels:
             used.append(layout.table)
@@ -189,9 +267,13 @@ class Source(_Model):
             used.append(layout.table)
             if "structure" not in patterns.fields(layout.structures):
                 raise ValueError("layout.structures needs a field {structure}")
+            if not set(patterns.fields(layout.structures)) & set(patterns.fields(layout.image.path)):
+                raise ValueError("layout.image.path and layout.structures share no field, for example {case}")
         for table in used:
             if table not in self.labels:
-                raise ValueError(f"the layout names the label table {table!r}, labels: has {sorted(self.labels) or 'none'}")
+                raise ValueError(
+                    f"the layout names the label table {table!r}, labels: has {sorted(self.labels) or 'none'}"
+                )
         return self
 
     def annotated(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""\"Did you mean …?\" for a misspelt name."""
+"""The nearest valid name for a misspelt one: "did you mean …?"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read a YAML file into a pydantic model; say file, line, what was expected and the nearest valid name when it is wrong."""
+"""Read a YAML file into a pydantic model; when it is wrong, say file, line, what was expected and the nearest name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def load(model: type[Model], path: str | Path) -> Model:
     """The file's content as a `model`.
 
     Raises:
-        UsageError: the file is missing, is not YAML, or breaks the model; one line for each fault, with its line number.
+        UsageError: the file is missing, is not YAML, or breaks the model; a line for each fault, with its line number.
     """
     path = Path(path)
     try:

@@ -1,0 +1,122 @@
+"""What grouping a listing gives: the files of each case, and what could not be placed. References only, no bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from schemas.reasons import Reason
+from schemas.source import ImageChannel
+from transforms.store import ListedObject
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a case, its label or a single object cannot be used.
+
+    Attributes:
+        reason: code from the closed list.
+        detail: for a person; speaks of patterns and roles, never of the source's own file or case names.
+        path: the object it concerns, below the root; not yet redacted.
+        concerns: `case`: nothing of the case can be used; `label`: its images can; `object`: it belongs to no case.
+    """
+
+    reason: Reason
+    detail: str
+    path: str | None
+    concerns: Literal["case", "label", "object"]
+
+
+@dataclass(frozen=True)
+class ArrayFiles:
+    """The objects of one image or one label of a case, in reading order.
+
+    Attributes:
+        name: name within the case: `ct`, `labels`.
+        objects: each with the structure whose mask it holds, or None.
+        channel: what the image is; None for a label.
+        table: name of the label's table; None for an image.
+        image: name of the image that the label belongs to; None for an image.
+        looked_for: structures that were looked for in this case, where a table of the source says.
+    """
+
+    name: str
+    objects: tuple[tuple[ListedObject, str | None], ...]
+    channel: ImageChannel | None = None
+    table: str | None = None
+    image: str | None = None
+    looked_for: tuple[str, ...] | None = None
+
+    @property
+    def record_name(self) -> str:
+        """Name of the array in object records: `image:ct`, `label:labels`."""
+        return f"{'image' if self.channel else 'label'}:{self.name}"
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """The files of one case, before any header was read.
+
+    Attributes:
+        source: id of the source.
+        name: the case's name in the source.
+        fields: fields of the layout's patterns and their values, sorted by field.
+        images: its images.
+        labels: its labels; none where nobody labelled it.
+        split: the split that the layout itself says: train or test.
+        faults: what is wrong with it already; decided upon by the inventory.
+        readable: whether its name, made fit for a key, is no other case's.
+    """
+
+    source: str
+    name: str
+    fields: tuple[tuple[str, str], ...]
+    images: tuple[ArrayFiles, ...]
+    labels: tuple[ArrayFiles, ...] = ()
+    split: str | None = None
+    faults: tuple[Fault, ...] = ()
+    readable: bool = True
+
+    @property
+    def arrays(self) -> tuple[ArrayFiles, ...]:
+        """Images, then labels."""
+        return self.images + self.labels
+
+    @property
+    def objects(self) -> tuple[ListedObject, ...]:
+        """Every object of the case."""
+        return tuple(o for array in self.arrays for o, _ in array.objects)
+
+
+@dataclass(frozen=True)
+class HeaderFile:
+    """An object that can only be grouped once its header was read: a DICOM instance, or a label beside a series.
+
+    Attributes:
+        object: the object.
+        group: what its path says it belongs to; empty when only the header can tell.
+        fields: fields of its path, sorted by field.
+        label: None for an instance; for a label file its place in `layout.labels`.
+    """
+
+    object: ListedObject
+    group: str
+    fields: tuple[tuple[str, str], ...]
+    label: int | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one layout makes of the objects that its patterns may claim.
+
+    Attributes:
+        cases: cases that the listing alone can tell.
+        faults: objects that belong to no case, and promised objects that are not there.
+        headers: objects to read before they can be grouped (DICOM).
+        passed_over: objects that the layout knows and the manifest did not ask for, such as test images.
+    """
+
+    cases: tuple[CaseFiles, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    headers: tuple[HeaderFile, ...] = ()
+    passed_over: tuple[ListedObject, ...] = ()

@@ -1,0 +1,98 @@
+"""Small tables that come with a data set: which split a case is in, which structures were looked for in it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mdfp.errors import UsageError
+from schemas import patterns
+from schemas.ontology.structures import BACKGROUND
+from schemas.source import Source
+from schemas.suggest import nearest
+from transforms.layouts.case_files import CaseFiles
+from transforms.layouts.registry import Read
+from transforms.store import ListedObject
+
+_DELIMITERS = ",;\t"
+_SPLITS = {"train": "train", "training": "train", "val": "val", "validation": "val", "test": "test"}
+_YES = {"1", "1.0", "true", "yes"}
+
+
+def read_table(
+    pattern: str, listing: Sequence[ListedObject], read: Read, wanted: Sequence[str] = ()
+) -> list[dict[str, str]]:
+    """Rows of a CSV file by column; the delimiter is the one of comma, semicolon and tab that its first line has most.
+
+    Args:
+        pattern: which file; exactly one object of the listing must match.
+        listing: all objects.
+        read: gives the bytes of a file.
+        wanted: columns that must be there.
+
+    Raises:
+        UsageError: none or several files match, it is not UTF-8 text, or it lacks a wanted column.
+    """
+    matching = [o.path for o in listing if patterns.match(pattern, o.path) is not None]
+    if len(matching) != 1:
+        raise UsageError(f"the manifest names one table {pattern!r} below the root, found {len(matching)}")
+    path = matching[0]
+    try:
+        text = read(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: expected a table in UTF-8, found other bytes") from error
+    first = text.split("\n", 1)[0]
+    rows = csv.DictReader(io.StringIO(text), delimiter=max(_DELIMITERS, key=first.count))
+    columns = list(rows.fieldnames or ())
+    for column in wanted:
+        if column not in columns:
+            raise UsageError(f"{path}: no column {column!r}{nearest(column, columns)} (columns: {', '.join(columns)})")
+    return [{k: (v or "").strip() for k, v in row.items() if isinstance(k, str)} for row in rows]
+
+
+def with_tables(
+    cases: Sequence[CaseFiles], source: Source, listing: Sequence[ListedObject], read: Read
+) -> list[CaseFiles]:
+    """Cases with what the source's own tables say of them: their split, and what was looked for.
+
+    A case that a table does not list keeps the split of its layout, and nothing was looked for in it.
+
+    Raises:
+        UsageError: a table is missing or lacks a column.
+    """
+    result = list(cases)
+    if source.split_table is not None:
+        table = source.split_table
+        splits = {
+            row[table.case]: row[table.split].lower()
+            for row in read_table(table.path, listing, read, (table.case, table.split))
+        }
+        result = [replace(c, split=_SPLITS.get(splits.get(c.name, ""), c.split)) for c in result]
+    for name, labels in source.labels.items():
+        if labels.looked_for == "per_case_table" and labels.case_table:
+            looked_for = _looked_for(labels.case_table, labels.annotated(), listing, read)
+            result = [_with_looked_for(c, name, looked_for.get(c.name, ())) for c in result]
+    return result
+
+
+def _looked_for(
+    path: str, structures: Sequence[str], listing: Sequence[ListedObject], read: Read
+) -> dict[str, tuple[str, ...]]:
+    """Case name -> structures whose column says yes. The first column names the case."""
+    rows = read_table(path, listing, read)
+    result: dict[str, tuple[str, ...]] = {}
+    for row in rows:
+        case, *columns = row
+        if strange := [c for c in columns if c not in structures and c != BACKGROUND]:
+            raise UsageError(
+                f"{path}: the column {strange[0]!r} is no structure of its table{nearest(strange[0], structures)}"
+            )
+        result[row[case]] = tuple(sorted(c for c in columns if row[c].lower() in _YES))
+    return result
+
+
+def _with_looked_for(case: CaseFiles, table: str, structures: tuple[str, ...]) -> CaseFiles:
+    labels = tuple(replace(a, looked_for=structures) if a.table == table else a for a in case.labels)
+    return replace(case, labels=labels)
