@@ -119,3 +119,30 @@ def shear_deg(affine_ras: Affine) -> float:
         cosine = float(d[0, a] * d[0, b] + d[1, a] * d[1, b] + d[2, a] * d[2, b])
         worst = max(worst, abs(float(np.degrees(np.arcsin(max(-1.0, min(1.0, cosine)))))))
     return worst
+
+
+def inverse(affine: Affine) -> Affine:
+    """The affine that maps world mm back to voxel indices. Written out (cofactors), without BLAS.
+
+    Raises:
+        ValueError: the affine is singular.
+    """
+    a = np.asarray(affine, dtype=np.float64)
+    m, t = a[:3, :3], a[:3, 3]
+    cofactors = np.array(
+        [
+            [
+                m[(r + 1) % 3, (c + 1) % 3] * m[(r + 2) % 3, (c + 2) % 3]
+                - m[(r + 1) % 3, (c + 2) % 3] * m[(r + 2) % 3, (c + 1) % 3]
+                for r in range(3)
+            ]
+            for c in range(3)
+        ]
+    )
+    determinant = float(m[0, 0] * cofactors[0, 0] + m[0, 1] * cofactors[1, 0] + m[0, 2] * cofactors[2, 0])
+    if determinant == 0:
+        raise ValueError("affine is singular: its axes lie in one plane")
+    result = np.eye(4)
+    result[:3, :3] = cofactors / determinant
+    result[:3, 3] = -(result[:3, 0] * t[0] + result[:3, 1] * t[1] + result[:3, 2] * t[2])
+    return result

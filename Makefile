@@ -1,0 +1,72 @@
+# make demo   build a corpus from phantom data and look at it
+# make test   run the test suite
+# Each sets up its own environment first: Python 3.11 or later is all that must be there.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+BENCH  ?= .venv-bench
+
+export PYTHONPATH := $(CURDIR)
+
+.PHONY: help demo test lint types check torch bench-preprocess bench-stream constraints schemas clean
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or later is needed; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=24'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/python -m pipelines demo
+
+test: $(READY)
+	$(BIN)/python -m pytest -q
+
+# make lint   style and formatting
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# make types  the type checker
+types: $(READY)
+	$(BIN)/mypy
+
+# make check  lint, types and tests
+check: lint types test
+
+# make torch  add PyTorch, for the tests of the torch data set
+torch: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+
+# make bench-preprocess / bench-stream   side by side with peers, in an environment of their own
+$(BENCH)/.ready: benchmarks/constraints.txt pyproject.toml
+	test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=24'
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/constraints.txt
+	@touch $@
+
+bench-preprocess: $(BENCH)/.ready
+	$(BENCH)/bin/python -m benchmarks.preprocess
+
+bench-stream: $(BENCH)/.ready
+	$(BENCH)/bin/python -m benchmarks.stream
+
+# make schemas      write the JSON Schemas of sources and recipes anew
+schemas: $(READY)
+	$(BIN)/python -m schemas.json_schema
+
+# make constraints  pin what is installed now
+constraints: $(READY)
+	{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable; } > constraints.new
+	mv constraints.new constraints.txt
+
+# make clean        remove the environments and what the demo made
+clean:
+	rm -rf $(VENV) $(BENCH) out build dist

@@ -1,0 +1,186 @@
+"""Build what a plan says: shards, markers, and a plan revision when equal pixels turn up under two names."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import apache_beam as beam
+from transforms.pixel_version import PIXEL_VERSION
+
+from mdfp.errors import MdfpError, UsageError
+from pipelines.console import Console
+from pipelines.runner import Engine
+from pipelines.workspace import Workspace
+from schemas.case import Reject
+from schemas.plan import Marker
+from transforms import environment
+from transforms.build_shards import BuildShards
+from transforms.plan import duplicates, files, planner
+from transforms.plan.planner import Plan
+from transforms.plan.published import load as load_published
+from transforms.shard import committed
+from transforms.ticks import Ticks
+
+MAX_REVISIONS = 5
+"""Rounds of duplicates at most. The second finds none, unless a tie is broken by what the first left out."""
+
+
+class AuditError(MdfpError):
+    """Planned cases, samples and holes do not add up. Never expected; nothing is published."""
+
+
+class TooManyHolesError(MdfpError):
+    """More planned cases of a source could not be made than `--max-holes` allows."""
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """How a build behaves.
+
+    Attributes:
+        scratch: local folder for tars being built; None: the system's temporary folder.
+        attempts: how often a failing request to a store is tried.
+        max_holes: fraction of a source's planned cases that may be holes (duplicates not counted).
+        rebuild: accept another environment than the plan was made in.
+    """
+
+    scratch: Path | None = None
+    attempts: int = 4
+    max_holes: float = 0.1
+    rebuild: bool = False
+
+
+@dataclass(frozen=True)
+class Built:
+    """A finished build."""
+
+    plan: Plan
+    markers: tuple[Marker, ...]
+
+    @property
+    def samples(self) -> int:
+        """Samples in all shards."""
+        return sum(len(m.samples) for m in self.markers)
+
+    @property
+    def holes(self) -> tuple[Reject, ...]:
+        """Planned cases that could not be made."""
+        return tuple(h for m in self.markers for h in m.holes)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all shards."""
+        return sum(m.bytes for m in self.markers)
+
+
+def build(workspace: Workspace, plan: Plan, engine: Engine, options: BuildOptions, console: Console) -> Built:
+    """Build every shard of a plan that is not committed yet, resolve duplicates, and audit.
+
+    Raises:
+        UsageError: the plan was made in another environment.
+        TooManyHolesError: see `BuildOptions.max_holes`.
+        AuditError: planned cases, samples and holes do not add up.
+        OSError: a store or disk failed for longer than the retries; run again to go on where it stopped.
+    """
+    _check_environment(plan, options)
+    published = load_published(workspace.corpus)
+    for _ in range(MAX_REVISIONS):
+        _build_missing(workspace, plan, engine, options, console)
+        built = Built(plan, audit(workspace, plan))
+        if workspace.recipe.duplicates == "keep":
+            break
+        fresh = [s for m in built.markers for s in m.samples]
+        twins = duplicates.resolve(published.samples if published else (), fresh)
+        if not twins:
+            break
+        console.remark(f"{len(twins)} samples have the pixels of another one; building their shards again without them")
+        plan = planner.revise(plan, twins)
+        files.write(plan, workspace.corpus)
+    _check_holes(built, options)
+    return built
+
+
+def _build_missing(workspace: Workspace, plan: Plan, engine: Engine, options: BuildOptions, console: Console) -> None:
+    missing = [n for n, shard in enumerate(plan.shards) if committed(workspace.corpus, shard) is None]
+    # Largest first: the schedule only; what is in a shard does not depend on it.
+    missing.sort(key=lambda n: (-plan.shards[n].estimated_seconds, n))
+    cases = sum(len(plan.shards[n].cases) for n in missing)
+    if not missing:
+        return
+    with tempfile.TemporaryDirectory(prefix="mdfp-build-", dir=_scratch(options)) as folder:
+        ticks = Ticks(folder) if engine.local else None
+        transform = BuildShards(
+            out=workspace.corpus.root,
+            plan_id=plan.plan_id,
+            roots=tuple(sorted(workspace.roots.items())),
+            scratch=folder if engine.local else str(options.scratch or tempfile.gettempdir()),
+            attempts=options.attempts,
+            ticks=folder if engine.local else None,
+        )
+
+        def count() -> int:
+            return ticks.count() if ticks else _committed_cases(workspace, plan, missing)
+
+        with console.progress("build", cases, count):
+            engine.run(lambda p: p | "ShardNumbers" >> beam.Create(missing) | transform, tasks=len(missing))
+
+
+def _scratch(options: BuildOptions) -> Path | None:
+    if options.scratch is not None:
+        options.scratch.mkdir(parents=True, exist_ok=True)
+    return options.scratch
+
+
+def _committed_cases(workspace: Workspace, plan: Plan, numbers: Sequence[int]) -> int:
+    return sum(len(plan.shards[n].cases) for n in numbers if committed(workspace.corpus, plan.shards[n]))
+
+
+def audit(workspace: Workspace, plan: Plan) -> tuple[Marker, ...]:
+    """The markers of all shards of a plan, after making sure that every planned case is a sample or a hole.
+
+    Raises:
+        AuditError: a shard is not committed, or the numbers do not add up.
+    """
+    markers = []
+    for shard in plan.shards:
+        marker = committed(workspace.corpus, shard)
+        if marker is None:
+            raise AuditError(f"shard {shard.shard} is not committed; run build again to make it")
+        accounted = [s.case_id for s in marker.samples] + [h.case_id for h in marker.holes]
+        if sorted(accounted, key=str) != sorted(shard.cases):
+            raise AuditError(
+                f"shard {shard.shard}: {len(shard.cases)} cases planned, {len(marker.samples)} samples and "
+                f"{len(marker.holes)} holes found"
+            )
+        markers.append(marker)
+    return tuple(markers)
+
+
+def _check_environment(plan: Plan, options: BuildOptions) -> None:
+    if plan.pixel_version != PIXEL_VERSION:
+        raise UsageError(
+            f"the plan was made for pixel version {plan.pixel_version}, this is {PIXEL_VERSION}; make a new plan"
+        )
+    different = environment.difference(plan.environment, environment.locked())
+    if different and not options.rebuild:
+        raise UsageError(
+            f"this environment is not the one the plan was made in: {different}. Install the pinned versions "
+            "(constraints.txt), make a new plan, or accept other bytes with --rebuild"
+        )
+
+
+def _check_holes(built: Built, options: BuildOptions) -> None:
+    planned = Counter(c.source for c in built.plan.cases)
+    holes = Counter(h.source for h in built.holes if h.reason != "duplicate")
+    for source, count in sorted(holes.items()):
+        if count > options.max_holes * planned[source]:
+            reasons = Counter(str(h.reason) for h in built.holes if h.source == source)
+            raise TooManyHolesError(
+                f"{source}: {count} of {planned[source]} planned cases could not be made "
+                f"({', '.join(f'{r}: {n}' for r, n in reasons.most_common())}), more than --max-holes "
+                f"{options.max_holes:g} allows; look at the reasons, or raise --max-holes"
+            )

@@ -1,0 +1,367 @@
+"""The builder's command line: `python -m pipelines init|inventory|plan|build|publish|run|status|repair|demo`.
+
+Exit codes: 0 done; 1 the run failed or a gate did not pass; 2 wrong use, nothing was done; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from mdfp.errors import MdfpError, UsageError
+from pipelines.console import Console, megabytes
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    help=(
+        "Build a corpus of medical images: raw public data sets in, verified shards out.\n\n"
+        "Four stages, each resumable: inventory (headers only) → plan (no pixels; review it) → build (pixels, once) → "
+        "publish (everything becomes visible at once). `run` does all four. Readers use the command `mdfp`.\n\n"
+        "Beam options go after --, for example: run recipe.yaml -- --runner=FlinkRunner --flink_master=host:8081"
+    ),
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+BEAM = {"allow_extra_args": True, "ignore_unknown_options": False}
+
+RecipeArg = Annotated[Path, typer.Argument(help="The recipe (YAML).", show_default=False)]
+RootOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--root", metavar="SOURCE=URL", help="Where a source's files lie; repeat for several. Overrides the recipe."
+    ),
+]
+OutOpt = Annotated[str | None, typer.Option("--out", help="Where the corpus goes. Overrides the recipe.")]
+OnlyOpt = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="SOURCE|CASE", help="Only this source or case; repeat for several."),
+]
+LimitOpt = Annotated[
+    int | None, typer.Option("--limit", min=1, help="At most so many cases of each source: for a first look.")
+]
+WorkersOpt = Annotated[int | None, typer.Option("--workers", help="Local processes; default: one per core.")]
+ScratchOpt = Annotated[
+    Path | None,
+    typer.Option("--scratch-dir", help="Local folder for shards being built (twice a shard's size per worker)."),
+]
+HolesOpt = Annotated[
+    float,
+    typer.Option("--max-holes", min=0, max=1, help="Fraction of a source's cases that may turn out to be unusable."),
+]
+RetriesOpt = Annotated[
+    int, typer.Option("--retries", min=0, help="How often a failing request to a store is tried again.")
+]
+RebuildOpt = Annotated[
+    bool, typer.Option("--rebuild", help="Accept another environment than the plan was made in: other bytes.")
+]
+JsonOpt = Annotated[bool, typer.Option("--json", help="One line of JSON as result, for machines.")]
+QuietOpt = Annotated[bool, typer.Option("--quiet", help="No progress and no remarks.")]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Call:
+    """What a command was called with, so that an interrupt can print the command that resumes."""
+
+    console: Console
+    resumable: bool
+
+
+def _guard(call: _Call, action: Callable[[], T]) -> T:
+    """Run a command; turn expected errors into one message and an exit code."""
+    try:
+        return action()
+    except UsageError as error:
+        call.console.error(str(error))
+        raise typer.Exit(2) from None
+    except MdfpError as error:
+        call.console.error(str(error))
+        raise typer.Exit(1) from None
+    except OSError as error:
+        call.console.error(f"{error}. Nothing half-done is visible{_resume(call)}")
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        call.console.error(f"interrupted. Nothing half-done is visible{_resume(call)}")
+        _stop_children()
+        raise typer.Exit(130) from None
+
+
+def _resume(call: _Call) -> str:
+    command = shlex.join(["python", "-m", "pipelines", *sys.argv[1:]])
+    return f"; go on where it stopped with:\n  {command}" if call.resumable else ""
+
+
+def _stop_children() -> None:
+    """End worker processes that an interrupt left behind: they hold no lock and nothing half-done."""
+    import psutil
+
+    for child in psutil.Process().children(recursive=True):
+        child.kill()
+
+
+def _beam(context: typer.Context, workers: int | None) -> Any:
+    from pipelines.runner import Engine, beam_arguments, local_workers
+
+    return Engine(local_workers(workers), beam_arguments(context.args))
+
+
+def _options(scratch: Path | None, retries: int, max_holes: float, rebuild: bool) -> Any:
+    from pipelines.build import BuildOptions
+
+    return BuildOptions(scratch=scratch, attempts=retries + 1, max_holes=max_holes, rebuild=rebuild)
+
+
+def _workspace(recipe: Path, root: list[str] | None, out: str | None) -> Any:
+    from pipelines.workspace import open_workspace
+
+    return open_workspace(recipe, root or (), out)
+
+
+def _selection(only: list[str] | None, limit: int | None, retry_holes: bool = False) -> Any:
+    from transforms.plan.planner import Selection
+
+    return Selection(tuple(only or ()), limit, retry_holes)
+
+
+@app.command()
+def init(
+    path: Annotated[
+        Path, typer.Argument(help="A folder of your own images (DICOM, NIfTI, MHA, NRRD).", show_default=False)
+    ],
+    into: Annotated[Path, typer.Option("--into", help="Where the two drafts are written.")] = Path(),
+    name: Annotated[str | None, typer.Option("--name", help="Name of the corpus; default: the folder's.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace drafts that are there.")] = False,
+) -> None:
+    """Draft a source manifest and a recipe for a folder of your own, good enough to run.
+
+    Looks at file names and a few headers, guesses layout, modality and label values, and says what to check.
+    """
+    console = Console()
+
+    def action() -> None:
+        from pipelines.init import draft
+
+        drafted = draft(path, into, name=name, force=force)
+        for line in drafted.remarks:
+            console.say(line)
+        console.say(f"wrote {drafted.source} and {drafted.recipe}; look them over, then:")
+        console.say(f"  python -m pipelines run {drafted.recipe}")
+
+    _guard(_Call(console, resumable=False), action)
+
+
+@app.command(context_settings=BEAM)
+def inventory(
+    context: typer.Context, recipe: RecipeArg, root: RootOpt = None, out: OutOpt = None, workers: WorkersOpt = None,
+    as_json: JsonOpt = False, quiet: QuietOpt = False,
+) -> None:  # fmt: skip
+    """List the sources, group files into cases, read their headers. No pixels."""
+    console = Console(as_json, quiet)
+
+    def action() -> None:
+        from pipelines.inventory import describe, take_inventory
+
+        workspace = _workspace(recipe, root, out)
+        engine = _beam(context, workers)
+        workspace.claim()
+        found = take_inventory(workspace, engine, console)
+        describe(found, console)
+        console.result(found.summary())
+
+    _guard(_Call(console, resumable=True), action)
+
+
+@app.command()
+def plan(
+    recipe: RecipeArg, root: RootOpt = None, out: OutOpt = None, only: OnlyOpt = None, limit: LimitOpt = None,
+    workers: WorkersOpt = None, as_json: JsonOpt = False, quiet: QuietOpt = False,
+) -> None:  # fmt: skip
+    """Decide what is built and what is left out, and what it will cost; nothing is spent yet.
+
+    Needs an inventory. Writes the plan as files to review under OUT/plans/.
+    """
+    console = Console(as_json, quiet)
+
+    def action() -> None:
+        from pipelines import plan as planning
+        from pipelines.runner import local_workers
+
+        workspace = _workspace(recipe, root, out)
+        made = planning.plan(workspace, _selection(only, limit), console)
+        planning.describe(made, local_workers(workers), console)
+        console.result(planning.summary(made))
+
+    _guard(_Call(console, resumable=True), action)
+
+
+@app.command(context_settings=BEAM)
+def build(
+    context: typer.Context, recipe: RecipeArg, root: RootOpt = None, out: OutOpt = None, workers: WorkersOpt = None,
+    scratch_dir: ScratchOpt = None, retries: RetriesOpt = 3, max_holes: HolesOpt = 0.1, rebuild: RebuildOpt = False,
+    as_json: JsonOpt = False, quiet: QuietOpt = False,
+) -> None:  # fmt: skip
+    """Build the shards of the newest plan. Shards that are there already are skipped: this is also how to resume."""
+    console = Console(as_json, quiet)
+
+    def action() -> None:
+        from pipelines.build import build as build_plan
+        from pipelines.plan import read_latest
+
+        workspace = _workspace(recipe, root, out)
+        engine = _beam(context, workers)
+        options = _options(scratch_dir, retries, max_holes, rebuild)
+        built = build_plan(workspace, read_latest(workspace), engine, options, console)
+        reasons = _reasons(built.holes)
+        console.say(
+            f"build: {built.samples} samples and {len(built.holes)} holes in {len(built.markers)} shards, {megabytes(built.bytes)}"
+        )
+        for reason, count in reasons.items():
+            console.say(f"  hole: {count} × {reason}")
+        console.result({"samples": built.samples, "holes": reasons, "shards": len(built.markers), "bytes": built.bytes})
+
+    _guard(_Call(console, resumable=True), action)
+
+
+@app.command()
+def publish(
+    recipe: RecipeArg, root: RootOpt = None, out: OutOpt = None, max_holes: HolesOpt = 0.1,
+    as_json: JsonOpt = False, quiet: QuietOpt = False,
+) -> None:  # fmt: skip
+    """Check every sample of the finished build, then make it visible: manifest, index, report, attribution."""
+    console = Console(as_json, quiet)
+
+    def action() -> None:
+        from pipelines.build import Built, audit
+        from pipelines.plan import read_latest
+        from pipelines.publish import publish as publish_built
+
+        workspace = _workspace(recipe, root, out)
+        made = read_latest(workspace)
+        published = publish_built(workspace, Built(made, audit(workspace, made)), console)
+        number = published.manifest.number
+        console.say(
+            f"publish: manifest {number} of {workspace.corpus.root}" + ("" if published.new else " (was there already)")
+        )
+        console.result({"manifest": number, "samples": published.manifest.samples, "new": published.new})
+
+    _guard(_Call(console, resumable=True), action)
+
+
+@app.command(context_settings=BEAM)
+def run(
+    context: typer.Context, recipe: RecipeArg, root: RootOpt = None, out: OutOpt = None, only: OnlyOpt = None,
+    limit: LimitOpt = None, workers: WorkersOpt = None, scratch_dir: ScratchOpt = None, retries: RetriesOpt = 3,
+    max_holes: HolesOpt = 0.1, rebuild: RebuildOpt = False, as_json: JsonOpt = False, quiet: QuietOpt = False,
+) -> None:  # fmt: skip
+    """Inventory, plan, build, publish. What is done already is not done again."""
+    console = Console(as_json, quiet)
+
+    def action() -> None:
+        from pipelines.run import run as run_all
+
+        workspace = _workspace(recipe, root, out)
+        engine = _beam(context, workers)
+        options = _options(scratch_dir, retries, max_holes, rebuild)
+        finished = run_all(workspace, _selection(only, limit), engine, options, console)
+        if finished is not None:
+            manifest = finished.published.manifest
+            console.say(f"look at it: mdfp info {workspace.corpus.root}; {workspace.corpus.url('report.html')}")
+            console.result(
+                {"manifest": manifest.number, "samples": manifest.samples, "holes": _reasons(finished.built.holes)}
+            )
+        else:
+            console.result({"samples": 0, "new": False})
+
+    _guard(_Call(console, resumable=True), action)
+
+
+@app.command()
+def status(recipe: RecipeArg, root: RootOpt = None, out: OutOpt = None, as_json: JsonOpt = False) -> None:
+    """Show how far a build is, wherever it runs, by counting commit markers."""
+    console = Console(as_json)
+
+    def action() -> None:
+        from pipelines.status import status as look
+
+        found = look(_workspace(recipe, root, out))
+        console.say(
+            f"plan {(found.plan_id or 'none')[:12]} (revision {found.revision}): {found.shards_done} of {found.shards_planned} "
+            f"shards, {found.cases_done} of {found.cases_planned} cases, {megabytes(found.bytes)}"
+        )
+        for reason, count in sorted(found.holes.items()):
+            console.say(f"  hole: {count} × {reason}")
+        console.say(
+            f"published: {f'manifest {found.published}' if found.published else 'nothing yet'}; next: {found.next_step}"
+        )
+        console.result(dataclasses.asdict(found) | {"next_step": found.next_step})
+
+    _guard(_Call(console, resumable=False), action)
+
+
+@app.command()
+def repair(
+    recipe: RecipeArg, root: RootOpt = None, out: OutOpt = None, scratch_dir: ScratchOpt = None, retries: RetriesOpt = 3,
+    quick: Annotated[bool, typer.Option("--quick", help="Compare sizes only, do not hash.")] = False,
+    as_json: JsonOpt = False, quiet: QuietOpt = False,
+) -> None:  # fmt: skip
+    """Find published shards that were damaged or lost and build them again from their sources, byte for byte."""
+    console = Console(as_json, quiet)
+
+    def action() -> None:
+        from pipelines.repair import repair as repair_corpus
+
+        workspace = _workspace(recipe, root, out)
+        done = repair_corpus(workspace, _options(scratch_dir, retries, 1.0, False), deep=not quick, console=console)
+        console.say(
+            f"repair: {done.checked} shards checked, {len(done.damaged)} damaged, {len(done.restored)} restored"
+        )
+        for path, why in done.lost:
+            console.error(f"{path}: {why}")
+        console.result(dataclasses.asdict(done))
+        if done.lost:
+            raise typer.Exit(1)
+
+    _guard(_Call(console, resumable=True), action)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option("--folder", help="Where everything goes.")] = Path("out/demo"),
+    workers: WorkersOpt = None,
+    fresh: Annotated[bool, typer.Option("--fresh/--keep", help="Start anew, or go on with what is there.")] = True,
+    as_json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Make phantom data sets with planted faults, build a corpus from them, stream it, and show what came of it."""
+    console = Console(as_json, quiet)
+
+    def action() -> None:
+        from pipelines.demo import demo as run_demo
+        from pipelines.runner import local_workers
+
+        console.result(run_demo(folder, local_workers(workers), fresh=fresh, console=console))
+
+    _guard(_Call(console, resumable=True), action)
+
+
+def _reasons(holes: Any) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for hole in holes:
+        counts[str(hole.reason)] = counts.get(str(hole.reason), 0) + 1
+    return dict(sorted(counts.items()))
+
+
+def main() -> None:
+    """Entry point of `python -m pipelines`."""
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "False")
+    app(prog_name="python -m pipelines")

@@ -1,0 +1,135 @@
+"""What people see while a command runs: progress, one-line results, errors. Machines ask for `--json`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console as RichConsole
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+POLL_S = 0.5
+"""How often a progress display looks."""
+
+LOG_EVERY_S = 15.0
+"""Without a terminal (a log file, CI) a line is printed this often at most."""
+
+
+@dataclass
+class Console:
+    """Where messages go. Results go to standard output; progress and remarks to standard error.
+
+    Attributes:
+        as_json: one JSON object at the end instead of text for people.
+        quiet: no progress.
+    """
+
+    as_json: bool = False
+    quiet: bool = False
+    _err: RichConsole = field(default_factory=lambda: RichConsole(stderr=True, highlight=False, soft_wrap=True))
+    _out: RichConsole = field(default_factory=lambda: RichConsole(highlight=False, soft_wrap=True))
+
+    def say(self, text: str = "") -> None:
+        """A line of result for people; nothing with `--json`."""
+        if not self.as_json:
+            self._out.print(text, markup=False)
+
+    def table(self, table: Any) -> None:
+        """A rich table of results for people."""
+        if not self.as_json:
+            self._out.print(table)
+
+    def remark(self, text: str) -> None:
+        """A line beside the results: a warning, a hint."""
+        if not self.quiet:
+            self._err.print(text, markup=False, style="yellow")
+
+    def error(self, text: str) -> None:
+        """What went wrong, and the remedy."""
+        self._err.print(f"error: {text}", markup=False, style="bold red")
+
+    def result(self, content: dict[str, Any]) -> None:
+        """The result for machines: one line of JSON, printed with `--json` only."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(content, sort_keys=True) + "\n")
+            sys.stdout.flush()
+
+    @contextlib.contextmanager
+    def progress(self, title: str, total: int, count: Callable[[], int]) -> Iterator[None]:
+        """Show how far `count()` of `total` is while the body runs.
+
+        A bar on a terminal; elsewhere a line now and then, so that a log stays readable.
+        """
+        if self.quiet or total == 0:
+            yield
+        elif self._err.is_terminal:
+            with self._bar(title, total, count):
+                yield
+        else:
+            with self._lines(title, total, count):
+                yield
+
+    @contextlib.contextmanager
+    def _bar(self, title: str, total: int, count: Callable[[], int]) -> Iterator[None]:
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
+        )  # fmt: skip
+        with Progress(*columns, console=self._err) as bar:
+            task = bar.add_task(title, total=total)
+            with _polling(lambda: bar.update(task, completed=min(total, count()))):
+                yield
+
+    @contextlib.contextmanager
+    def _lines(self, title: str, total: int, count: Callable[[], int]) -> Iterator[None]:
+        start = last = time.monotonic()
+
+        def look() -> None:
+            nonlocal last
+            now = time.monotonic()
+            if now - last >= LOG_EVERY_S:
+                last = now
+                done = min(total, count())
+                left = f", about {(now - start) / done * (total - done):.0f} s left" if done else ""
+                self._err.print(f"{title}: {done} of {total} after {now - start:.0f} s{left}", markup=False)
+
+        with _polling(look):
+            yield
+
+
+@contextlib.contextmanager
+def _polling(look: Callable[[], None]) -> Iterator[None]:
+    stop = threading.Event()
+
+    def loop() -> None:
+        while not stop.wait(POLL_S):
+            look()
+
+    thread = threading.Thread(target=loop, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        look()
+
+
+def megabytes(size: float) -> str:
+    """A size for people: 12 MB, 3.4 GB."""
+    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if size >= factor:
+            return f"{size / factor:.3g} {unit}"
+    return f"{size / 1e3:.3g} kB"
+
+
+def duration(seconds: float) -> str:
+    """A time for people: 45 s, 12 min, 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,111 @@
+"""Plan: from the inventory and the recipe to what will be built, before anything is spent."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from rich.table import Table
+
+from expectations.validate import validate_plan
+from mdfp.errors import UsageError
+from pipelines.console import Console, duration, megabytes
+from pipelines.gate import require_pass
+from pipelines.inventory import read_inventory
+from pipelines.workspace import Workspace
+from schemas.reasons import Reason
+from transforms.plan import files, planner
+from transforms.plan.planner import Plan, Selection
+from transforms.plan.published import load as load_published
+
+MEMORY_FACTOR = 6
+"""Peak bytes of a worker per voxel of its largest case: the inflated int16 image, its mask, and both as stored."""
+
+
+def plan(workspace: Workspace, selection: Selection, console: Console) -> Plan:
+    """Make the plan of the next generation and write it.
+
+    Raises:
+        UsageError: there is no inventory yet, or the recipe does not fit what is published.
+        GateError: an expectation on the plan does not hold.
+    """
+    inventory = read_inventory(workspace)
+    made = planner.make_plan(
+        workspace.recipe, workspace.sources, inventory, load_published(workspace.corpus), selection
+    )
+    require_pass("plan", validate_plan(made.assignments, made.shards, made.cases), console)
+    files.write(made, workspace.corpus)
+    return made
+
+
+def read_latest(workspace: Workspace) -> Plan:
+    """The plan that was made last.
+
+    Raises:
+        UsageError: there is none.
+    """
+    plan_id = files.latest_id(workspace.corpus)
+    if plan_id is None:
+        raise UsageError(
+            f"{workspace.corpus.root}: there is no plan yet; make one with: python -m pipelines plan RECIPE"
+        )
+    return files.read(workspace.corpus, plan_id)
+
+
+def describe(made: Plan, workers: int, console: Console) -> None:
+    """Print what would be built, what is left out and why, and what it costs."""
+    table = Table(title=f"plan {made.plan_id[:12]}, generation {made.generation}", title_justify="left")
+    for column in ("source", "train", "val", "test", "left out"):
+        table.add_column(column, justify="left" if column == "source" else "right")
+    placed = Counter((a.source, a.split) for a in made.assignments if a.shard)
+    left = Counter(a.source for a in made.assignments if a.shard is None)
+    for source in sorted(made.sources):
+        table.add_row(source, *(str(placed[source, s]) for s in ("train", "val", "test")), str(left[source]))
+    console.table(table)
+    reasons = Counter((a.left_out, a.detail) for a in made.left_out() if a.left_out)
+    for (reason, detail), count in sorted(reasons.items()):
+        console.say(f"  left out: {count} × {reason} ({detail})")
+    rejected = Counter(r.reason for r in made.rejects)
+    for reason, count in sorted(rejected.items()):
+        console.say(f"  rejected by the inventory: {count} × {reason} ({Reason(reason).meaning})")
+    console.say(cost(made, workers))
+
+
+def cost(made: Plan, workers: int) -> str:
+    """One line on bytes, CPU time and memory."""
+    seconds = sum(s.estimated_seconds for s in made.shards)
+    size = sum(s.estimated_bytes for s in made.shards)
+    read = sum(o.bytes for o in made.objects)
+    return (
+        f"{made.planned} cases in {len(made.shards)} shards: reads {megabytes(read)}, writes about {megabytes(size)}, "
+        f"about {duration(seconds)} of CPU ({duration(seconds / max(1, workers))} on {workers} workers), "
+        f"up to {megabytes(peak_bytes(made))} of memory a worker"
+    )
+
+
+def peak_bytes(made: Plan) -> int:
+    """Memory a worker needs for the largest case, roughly, with the interpreter and its libraries."""
+    voxels = [_voxels(i.header.shape) for c in made.cases for i in c.images]
+    return 300_000_000 + MEMORY_FACTOR * max(voxels, default=0)
+
+
+def _voxels(shape: tuple[int, ...]) -> int:
+    product = 1
+    for n in shape:
+        product *= n
+    return product
+
+
+def summary(made: Plan) -> dict[str, object]:
+    """The plan for machines."""
+    return {
+        "plan_id": made.plan_id,
+        "generation": made.generation,
+        "cases": made.planned,
+        "shards": len(made.shards),
+        "splits": dict(Counter(a.split for a in made.assignments if a.shard)),
+        "left_out": dict(Counter(str(a.left_out) for a in made.left_out())),
+        "rejects": dict(Counter(str(r.reason) for r in made.rejects)),
+        "estimated_bytes": sum(s.estimated_bytes for s in made.shards),
+        "estimated_seconds": round(sum(s.estimated_seconds for s in made.shards), 1),
+        "estimated_peak_bytes": peak_bytes(made),
+    }

@@ -1,0 +1,104 @@
+"""Publish: audit, expectations over every sample, then the numbered manifest, which makes it all visible at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from expectations.validate import validate_samples
+from mdfp import canonical
+from mdfp import manifest as manifests
+from mdfp.errors import MdfpError
+from mdfp.manifest import Manifest
+from mdfp.sample import Sample
+from pipelines.build import Built
+from pipelines.console import Console
+from pipelines.gate import require_pass
+from pipelines.pictures import contact_sheet, worst_cases
+from pipelines.workspace import Workspace
+from schemas.case import Reject
+from transforms import commit
+from transforms import publish as assembly
+from transforms.plan.published import load as load_published
+from transforms.plan.published import newest_number
+
+
+class LostRaceError(MdfpError):
+    """Another publish claimed the same manifest number first."""
+
+
+@dataclass(frozen=True)
+class PublishedCorpus:
+    """What is visible now."""
+
+    manifest: Manifest
+    rejects: tuple[Reject, ...]
+    new: bool
+    """False: this very plan was published before; nothing was written."""
+
+
+def publish(workspace: Workspace, built: Built, console: Console) -> PublishedCorpus:
+    """Make a finished build visible. Running it again changes nothing.
+
+    Order: index and rejects (invisible without a manifest), the manifest (create-only: the compare-and-swap), then
+    what nothing depends on: the hint LATEST, the report, the contact sheet, the attribution.
+
+    Raises:
+        GateError: an expectation does not hold; nothing is published.
+        LostRaceError: another publish was faster.
+    """
+    store, plan = workspace.corpus, built.plan
+    published = load_published(store)
+    rejects = tuple(assembly.all_rejects(plan, built.markers))
+    if published and published.manifest.plan_id == plan.plan_id:
+        return PublishedCorpus(published.manifest, rejects, new=False)
+    if not built.samples and published:
+        console.remark("no new samples: nothing to publish")
+        return PublishedCorpus(published.manifest, rejects, new=False)
+    if newest_number(store) + 1 != plan.generation:
+        raise LostRaceError(
+            f"the plan was made for manifest {plan.generation}, the newest is {newest_number(store)}; run plan, build "
+            "and publish again (what is built stays)"
+        )
+
+    fresh = [s for m in built.markers for s in m.samples]
+    earlier: list[Sample] = list(published.samples) if published else []
+    result = validate_samples([*earlier, *fresh], built.holes, plan.planned + len(earlier))
+    require_pass("publish", result, console)
+
+    manifest = assembly.assemble(plan, built.markers, workspace.recipe, workspace.sources, published)
+    number = manifest.number
+    commit.create_bytes(assembly.table_bytes(Sample, fresh), store, assembly.index_path(number))
+    commit.create_bytes(assembly.table_bytes(Reject, rejects), store, assembly.rejects_path(number))
+    if not commit.create_bytes(canonical.pretty(manifest), store, manifests.manifest_path(number)):
+        raise LostRaceError(f"manifest {number} was published by another run meanwhile; run again to continue from it")
+    commit.replace(f"{number}\n".encode(), store, "LATEST")
+    commit.replace(assembly.attribution(manifest).encode(), store, "ATTRIBUTION.md")
+    write_report(workspace, manifest, [*earlier, *fresh], rejects, result, console)
+    return PublishedCorpus(manifest, rejects, new=True)
+
+
+def write_report(
+    workspace: Workspace,
+    manifest: Manifest,
+    samples: list[Sample],
+    rejects: tuple[Reject, ...],
+    result: object,
+    console: Console,
+) -> None:
+    """Write report.html and contact-sheet.png beside the corpus."""
+    from expectations.report import ReportData, render
+
+    console.remark("drawing the report")
+    sheet = contact_sheet(workspace.corpus, manifest, samples)
+    commit.replace(sheet, workspace.corpus, "contact-sheet.png")
+    data = ReportData(
+        manifest=manifest,
+        samples=tuple(samples),
+        rejects=rejects,
+        outcomes=result.outcomes,  # type: ignore[attr-defined]
+        pictures=(
+            ("Contact sheet", "one sample of each source", sheet),
+            *worst_cases(workspace.corpus, manifest, samples),
+        ),
+    )
+    commit.replace(render(data).encode(), workspace.corpus, "report.html")

@@ -1,0 +1,96 @@
+"""Repair: find published shards whose bytes were damaged or lost, and build them again, byte for byte."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from mdfp import manifest as manifests
+from mdfp.errors import CorpusError
+from mdfp.manifest import Manifest, ShardEntry
+from pipelines.build import BuildOptions
+from pipelines.console import Console
+from pipelines.workspace import Workspace
+from transforms import commit
+from transforms.build_shards import sample_maker
+from transforms.plan.files import PlanReader
+from transforms.plan.published import load as load_published
+from transforms.shard import ShardBuilder
+from transforms.store import CorpusStore
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """What a repair found and did."""
+
+    checked: int
+    damaged: tuple[str, ...]
+    restored: tuple[str, ...]
+    lost: tuple[tuple[str, str], ...]
+    """(path, why) of shards that could not be made again."""
+
+
+def repair(workspace: Workspace, options: BuildOptions, *, deep: bool, console: Console) -> Repaired:
+    """Check every published shard and restore the damaged ones from their sources.
+
+    A shard is a function of its plan, so the rebuilt file has the published sha256 or it is not put back.
+
+    Args:
+        workspace: the corpus and its sources.
+        options: scratch and retries.
+        deep: hash every shard; False: compare sizes only.
+        console: for progress.
+
+    Raises:
+        CorpusError: nothing is published.
+    """
+    published = load_published(workspace.corpus)
+    if published is None:
+        raise CorpusError(
+            f"{workspace.corpus.root}: nothing is published, so there is nothing to repair; run build instead"
+        )
+    shards = published.manifest.shards
+    done = 0
+    damaged: list[ShardEntry] = []
+    with console.progress("check", len(shards), lambda: done):
+        for shard in shards:
+            if not _sound(workspace.corpus, shard, deep=deep):
+                damaged.append(shard)
+            done += 1
+    restored, lost = [], []
+    for shard in damaged:
+        try:
+            _restore(workspace, shard, options)
+            restored.append(shard.path)
+        except (CorpusError, commit.CommitError) as error:
+            lost.append((shard.path, str(error)))
+    return Repaired(len(shards), tuple(s.path for s in damaged), tuple(restored), tuple(lost))
+
+
+def _sound(corpus: CorpusStore, shard: ShardEntry, *, deep: bool) -> bool:
+    if corpus.size(shard.path) != shard.bytes:
+        return False
+    return not deep or hashlib.sha256(corpus.read(shard.path)).hexdigest() == shard.sha256
+
+
+def _restore(workspace: Workspace, shard: ShardEntry, options: BuildOptions) -> None:
+    manifest = _manifest_of(workspace.corpus, shard.generation)
+    plan = PlanReader(workspace.corpus, manifest.plan_id)
+    name = shard.path.removeprefix("shards/").rsplit("-", 1)[0]
+    number = next((n for n, s in enumerate(plan.shards) if s.shard == name), None)
+    if number is None:
+        raise CorpusError(f"plan {manifest.plan_id[:16]} does not have the shard {name}")
+    with tempfile.TemporaryDirectory(prefix="mdfp-repair-", dir=options.scratch) as folder:
+        builder = ShardBuilder(
+            sample_maker(plan), workspace.stores(), workspace.corpus, Path(folder), attempts=options.attempts
+        )
+        file = Path(folder) / "shard.tar"
+        builder.write_tar(plan.work(number), file)
+        commit.restore_file(file, shard.sha256, workspace.corpus, shard.path)
+
+
+def _manifest_of(corpus: CorpusStore, generation: int) -> Manifest:
+    path = manifests.manifest_path(generation)
+    return manifests.parse(corpus.read(path), corpus.url(path))

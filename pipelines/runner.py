@@ -1,0 +1,114 @@
+"""Which engine runs a graph, and with which options."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from mdfp.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How to run Beam.
+
+    Attributes:
+        workers: local processes; ignored when `beam_args` name a runner.
+        beam_args: what the user wrote after `--`, passed on to Beam.
+    """
+
+    workers: int = 1
+    beam_args: tuple[str, ...] = ()
+
+    @property
+    def local(self) -> bool:
+        """Whether everything happens on this machine, in processes that this one starts."""
+        return not any(a.startswith("--runner") for a in self.beam_args) or "--runner=FnApiRunner" in self.beam_args
+
+    def options(self, tasks: int) -> list[str]:
+        """Beam's arguments for a graph with so many independent pieces of work.
+
+        Raises:
+            UsageError: a runner that does not do what it says.
+        """
+        if any("DirectRunner" in a for a in self.beam_args):
+            raise UsageError(
+                "--runner=DirectRunner changes engines silently, depending on what it can download; "
+                "leave --runner out for the local one (FnApiRunner), or name the engine you mean"
+            )
+        if any(a == "--save_main_session" or a.startswith("--save_main_session=") for a in self.beam_args):
+            raise UsageError(
+                "--save_main_session is not needed: all functions live in importable modules; leave it out"
+            )
+        if any(a.startswith("--runner") for a in self.beam_args):
+            return list(self.beam_args)
+        processes = max(1, min(self.workers, tasks))
+        mode = "multi_processing" if processes > 1 else "in_memory"
+        return [
+            "--runner=FnApiRunner",
+            f"--direct_running_mode={mode}",
+            f"--direct_num_workers={processes}",
+            *self.beam_args,
+        ]
+
+    def run(self, build: Callable[[beam.Pipeline], object], *, tasks: int) -> None:
+        """Build a graph and run it to its end.
+
+        Args:
+            build: adds the graph's steps to the pipeline it is given.
+            tasks: independent pieces of work in it; more processes than that are not started.
+
+        Raises:
+            Exception: whatever a step raised.
+        """
+        _prepare()
+        pipeline = beam.Pipeline(options=PipelineOptions(self.options(tasks)))
+        build(pipeline)
+        pipeline.run().wait_until_finish()
+
+
+def _prepare() -> None:
+    """Make worker processes find our modules and keep to one thread each; keep Beam's chatter for those who ask."""
+    checkout = str(Path(__file__).resolve().parent.parent)
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if checkout not in paths:
+        os.environ["PYTHONPATH"] = os.pathsep.join([checkout, *filter(None, paths)])
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLOSC_NTHREADS"):
+        os.environ.setdefault(variable, "1")
+    # Workers are started by the name `python`: it must be this interpreter, not another one on the path.
+    here = str(Path(sys.executable).parent)
+    if not os.environ.get("PATH", "").startswith(here):
+        os.environ["PATH"] = os.pathsep.join([here, os.environ.get("PATH", "")])
+    logging.getLogger("apache_beam").setLevel(os.environ.get("MDFP_BEAM_LOG", "ERROR"))
+
+
+def local_workers(asked: int | None) -> int:
+    """Number of local processes: what was asked for, or one per core.
+
+    Raises:
+        UsageError: fewer than one.
+    """
+    if asked is not None and asked < 1:
+        raise UsageError(f"--workers {asked}: expected at least 1")
+    return asked or len(os.sched_getaffinity(0))
+
+
+def beam_arguments(after_dashes: Sequence[str]) -> tuple[str, ...]:
+    """What the user wrote after `--`, checked to be options.
+
+    Raises:
+        UsageError: a word that is no option.
+    """
+    known, unknown = PipelineOptions(list(after_dashes)), [a for a in after_dashes if not a.startswith("--")]
+    del known
+    if unknown and not any("=" not in a for a in after_dashes if a.startswith("--")):
+        raise UsageError(f"after -- Beam options are expected (--name=value), found {unknown[0]!r}")
+    return tuple(after_dashes)

@@ -1,0 +1,156 @@
+"""What every command needs: the recipe, its sources and their buckets, the corpus, the patient key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from catalog import sources as catalog_sources
+from mdfp import canonical
+from mdfp.errors import UsageError
+from pipelines import patient_key
+from schemas import recipe as recipes
+from schemas import source as source_manifests
+from schemas.recipe import Recipe
+from schemas.source import Source
+from schemas.suggest import nearest
+from transforms import commit
+from transforms.pseudonym import PatientKeys
+from transforms.store import CorpusStore, SourceStore, local_path
+
+CLAIM = "corpus.json"
+"""Written first, once: whose folder this is."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A recipe with everything it names found.
+
+    Attributes:
+        recipe: as written, `out` included.
+        recipe_path: its file, for messages and for the command that resumes.
+        sources: manifests by id.
+        roots: address of each source's files, by id.
+        corpus: where the corpus lies.
+        keys: pseudonyms.
+    """
+
+    recipe: Recipe
+    recipe_path: Path
+    sources: Mapping[str, Source]
+    roots: Mapping[str, str]
+    corpus: CorpusStore
+    keys: PatientKeys
+
+    def stores(self) -> dict[str, SourceStore]:
+        """An open bucket for each source.
+
+        Raises:
+            UsageError: a root is missing or is not a folder.
+        """
+        return {i: SourceStore(root) for i, root in self.roots.items()}
+
+    def claim(self) -> None:
+        """Make the output folder this corpus's own, before anything is written to it.
+
+        Raises:
+            UsageError: it holds another corpus, or something else.
+        """
+        check_claim(self.recipe, self.corpus)
+        content = {"format": "mdfp-corpus", "corpus": self.recipe.corpus}
+        commit.create_same(canonical.pretty(content), self.corpus, CLAIM)
+
+
+def check_claim(recipe: Recipe, corpus: CorpusStore) -> None:
+    """Raise when the output folder belongs to something else.
+
+    Raises:
+        UsageError: it holds another corpus, or files that are no corpus's.
+    """
+    try:
+        owner = json.loads(corpus.read(CLAIM)).get("corpus")
+    except FileNotFoundError:
+        if corpus.folder is not None and corpus.folder.is_file():
+            raise UsageError(f"out: {recipe.out} is a file; a folder or URL is needed") from None
+        if corpus.folder is not None and corpus.folder.is_dir() and any(corpus.folder.iterdir()):
+            raise UsageError(
+                f"out: {recipe.out} is not empty and holds no corpus; choose an empty or new folder, so that nothing "
+                "of yours is mixed with it"
+            ) from None
+        return
+    if owner != recipe.corpus:
+        raise UsageError(
+            f"out: {recipe.out} holds the corpus {owner!r}, the recipe builds {recipe.corpus!r}; choose another out:"
+        )
+
+
+def open_workspace(recipe_path: Path, roots: Sequence[str] = (), out: str | None = None) -> Workspace:
+    """Load a recipe and find everything it names. Nothing is written but, once, a new patient key.
+
+    Args:
+        recipe_path: the recipe.
+        roots: `ID=URL` overrides from the command line.
+        out: override of the recipe's `out`.
+
+    Raises:
+        UsageError: with file, line and remedy.
+    """
+    recipe = recipes.load(recipe_path)
+    if out is not None:
+        recipe = recipe.model_copy(update={"out": out})
+    if recipe.geometry.grid != "native":
+        raise UsageError(
+            f"{recipe_path}: geometry.grid: {{reference: …}} is not available yet; leave it out to keep each image's own grid"
+        )
+    folder = recipe_path.resolve().parent
+    sources: dict[str, Source] = {}
+    for use in recipe.sources:
+        source = source_manifests.load(folder / use.manifest) if use.manifest else catalog_sources.load(use.id)
+        if source.id != use.id:
+            raise UsageError(f"{use.manifest}: its id is {source.id!r}, the recipe calls it {use.id!r}")
+        sources[use.id] = source
+    _check_space(recipe, sources, recipe_path)
+    corpus = CorpusStore(_beside(recipe.out, folder))
+    return Workspace(recipe, recipe_path, sources, _roots(recipe, roots, folder), corpus, patient_key.load())
+
+
+def _roots(recipe: Recipe, overrides: Sequence[str], folder: Path) -> dict[str, str]:
+    ids = [use.id for use in recipe.sources]
+    given: dict[str, str] = {}
+    for override in overrides:
+        source, equals, url = override.partition("=")
+        if not equals or not url:
+            raise UsageError(
+                f"--root {override}: expected SOURCE=PATH_OR_URL, for example --root {ids[0]}=/data/{ids[0]}"
+            )
+        if source not in ids:
+            raise UsageError(f"--root {override}: the recipe has no source {source!r}{nearest(source, ids)}")
+        given[source] = str(Path(url).resolve()) if local_path(url) is not None else url
+    result: dict[str, str] = {}
+    for use in recipe.sources:
+        root = given.get(use.id) or (_beside(use.root, folder) if use.root else None)
+        if root is None:
+            raise UsageError(
+                f"where are the files of {use.id!r}? Say so with --root {use.id}=PATH_OR_URL, or with root: in the recipe"
+            )
+        result[use.id] = root
+    return result
+
+
+def _beside(url: str, folder: Path) -> str:
+    """A relative path in a recipe is relative to the recipe."""
+    path = local_path(url)
+    return url if path is None else str(folder / path.expanduser())
+
+
+def _check_space(recipe: Recipe, sources: Mapping[str, Source], recipe_path: Path) -> None:
+    if recipe.labels.image_only:
+        return
+    annotated = {s for source in sources.values() for s in source.annotated()}
+    if not annotated and recipe.labels.space:
+        raise UsageError(
+            f"{recipe_path}: labels.space asks for {', '.join(recipe.labels.space)}, but no source has labels; "
+            "write labels: image_only"
+        )

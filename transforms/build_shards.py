@@ -1,0 +1,121 @@
+"""Beam: build shards from references to rows of a plan. Pixels are born and die inside one step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+
+from schemas.recipe import Recipe
+from schemas.source import Source
+from transforms.plan.files import PlanReader
+from transforms.sample import SampleMaker
+from transforms.shard import ShardBuilder
+from transforms.store import CorpusStore, SourceStore
+from transforms.ticks import Ticks
+
+
+@dataclass(frozen=True)
+class ShardStatus:
+    """What became of one shard: small enough for any shuffle."""
+
+    shard: str
+    fingerprint: str
+    samples: int
+    holes: int
+    bytes: int
+    built: bool
+
+
+@dataclass(frozen=True)
+class BuildShards(beam.PTransform):
+    """Row numbers of a plan's shard table → a `ShardStatus` each; the shards themselves go to the corpus.
+
+    One element costs, at its largest: the compressed bytes of two cases, one volume as read and one as stored, and a
+    shard on local scratch.
+
+    Attributes:
+        out: URL of the corpus.
+        plan_id: the plan whose shards these are.
+        roots: (source id, URL) of each source's files.
+        scratch: local folder for tars being built, on whatever machine a worker runs.
+        attempts: how often a failing request to a store is tried.
+        ticks: local folder for a progress display, or None.
+    """
+
+    out: str
+    plan_id: str
+    roots: tuple[tuple[str, str], ...]
+    scratch: str
+    attempts: int = 4
+    ticks: str | None = None
+
+    def expand(self, numbers: beam.PCollection) -> beam.PCollection:
+        """References are spread over workers first; plan rows and pixels are read after."""
+        return (
+            numbers
+            | "SpreadShardNumbers" >> beam.Reshuffle()
+            | "BuildAndCommitShard" >> beam.ParDo(BuildShardFn(self)).with_output_types(ShardStatus)
+        )
+
+
+class BuildShardFn(beam.DoFn):
+    """Builds one shard per element; plan and stores are opened once per process."""
+
+    def __init__(self, options: BuildShards):
+        self._options = options
+        self._built = Metrics.counter("BuildShards", "shards_built")
+        self._skipped = Metrics.counter("BuildShards", "shards_skipped")
+        self._samples = Metrics.counter("BuildShards", "samples")
+        self._bytes = Metrics.counter("BuildShards", "bytes_out")
+
+    def setup(self) -> None:
+        """Open the plan and the stores."""
+        import SimpleITK
+
+        SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+        options = self._options
+        corpus = CorpusStore(options.out)
+        self._plan = PlanReader(corpus, options.plan_id)
+        ticks = Ticks(options.ticks) if options.ticks else None
+        Path(options.scratch).mkdir(parents=True, exist_ok=True)
+        self._builder = ShardBuilder(
+            maker=sample_maker(self._plan),
+            roots={source: SourceStore(root) for source, root in options.roots},
+            corpus=corpus,
+            scratch=Path(options.scratch),
+            attempts=options.attempts,
+            on_case=ticks.tick if ticks else lambda: None,
+        )
+
+    def process(self, number: int) -> Iterator[ShardStatus]:
+        """Build the shard in that row of the plan's shard table."""
+        marker, built = self._builder.build(self._plan.work(number))
+        (self._built if built else self._skipped).inc()
+        self._samples.inc(len(marker.samples))
+        self._bytes.inc(marker.bytes if built else 0)
+        for hole in marker.holes:
+            Metrics.counter("BuildShards", f"holes_{hole.reason}").inc()
+        yield ShardStatus(marker.shard, marker.fingerprint, len(marker.samples), len(marker.holes), marker.bytes, built)
+
+
+def sample_maker(plan: PlanReader) -> SampleMaker:
+    """What makes samples after a plan."""
+    from mdfp import arrow
+    from mdfp.manifest import PaletteEntry
+
+    header = plan.header
+    return SampleMaker(
+        recipe=recipe_of(header["recipe"]),
+        sources={i: Source.model_validate(s) for i, s in header["sources"].items()},
+        palette=tuple(arrow.from_dict(PaletteEntry, e) for e in header["palette"]),
+        generation=header["generation"],
+    )
+
+
+def recipe_of(content: dict[str, object]) -> Recipe:
+    """The recipe of a plan; where things lie is not part of it."""
+    return Recipe.model_validate({**content, "out": "-"})

@@ -1,0 +1,146 @@
+"""From the markers of a built plan to the next manifest: pure assembly, nothing is read or written here."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import pyarrow.parquet as pq
+
+from mdfp import arrow, canonical
+from mdfp import manifest as manifests
+from mdfp.manifest import HoleCount, IndexEntry, Manifest, ShardEntry, SourceTerms, SplitTotal
+from mdfp.sample import Sample
+from schemas.case import Reject
+from schemas.plan import Marker
+from schemas.recipe import Recipe
+from schemas.source import Source
+from transforms import environment
+from transforms.plan.planner import Plan
+from transforms.plan.published import Published
+from transforms.plan.terms import UNSTATED
+
+SPLIT_ORDER = ("train", "val", "test")
+
+
+def index_path(number: int) -> str:
+    """Where the index rows of a generation lie, below the corpus."""
+    return f"index/{number:06d}.parquet"
+
+
+def rejects_path(number: int) -> str:
+    """Where the rejects of a generation lie, below the corpus."""
+    return f"rejects/{number:06d}.parquet"
+
+
+def table_bytes(record: type, rows: Sequence[object]) -> bytes:
+    """Parquet bytes of records."""
+    sink = io.BytesIO()
+    pq.write_table(arrow.to_table(record, rows), sink, compression="zstd", row_group_size=1000)
+    return sink.getvalue()
+
+
+def rows_sha256(rows: Iterable[Sample]) -> str:
+    """sha256 of the rows' canonical JSON, a line each."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(canonical.dumps(row) + b"\n")
+    return digest.hexdigest()
+
+
+def assemble(
+    plan: Plan,
+    markers: Sequence[Marker],
+    recipe: Recipe,
+    sources: Mapping[str, Source],
+    published: Published | None,
+) -> Manifest:
+    """The manifest of a built plan.
+
+    Args:
+        plan: what was built.
+        markers: of all its shards, in the plan's order.
+        recipe: the recipe, for the label space.
+        sources: their manifests, for terms.
+        published: the parent, or None for the first.
+    """
+    number = plan.generation
+    fresh = [s for m in markers for s in m.samples]
+    shards = list(published.manifest.shards) if published else []
+    for marker, shard in zip(markers, plan.shards, strict=True):
+        if marker.path is not None and marker.sha256 is not None:
+            shards.append(
+                ShardEntry(
+                    marker.path, marker.bytes, marker.sha256, len(marker.samples), shard.split, shard.source, number
+                )
+            )
+    shards.sort(key=lambda s: (SPLIT_ORDER.index(s.split), s.path))
+    indexes = (published.manifest.indexes if published else ()) + (
+        IndexEntry(index_path(number), len(fresh), rows_sha256(fresh)),
+    )
+    samples = list(published.samples if published else ()) + fresh
+    holes = (
+        Counter((h.source, h.reason) for h in published.manifest.holes for _ in range(h.count))
+        if published
+        else Counter()
+    )
+    holes.update((h.source, str(h.reason)) for m in markers for h in m.holes)
+    return Manifest(
+        format=manifests.FORMAT,
+        schema_version=manifests.SCHEMA_VERSION,
+        number=number,
+        parent=plan.parent,
+        corpus=plan.corpus,
+        plan_id=plan.plan_id,
+        pixel_version=plan.pixel_version,
+        environment=environment.fingerprint(plan.environment),
+        patient_key=plan.patient_key,
+        recipe=canonical.dumps(plan.recipe).decode(),
+        label_space=recipe.labels.space,
+        palette=plan.palette,
+        relations=plan.relations,
+        shards=tuple(shards),
+        indexes=indexes,
+        splits=tuple(_total(split, shards, samples) for split in SPLIT_ORDER),
+        holes=tuple(HoleCount(source, reason, count) for (source, reason), count in sorted(holes.items())),
+        terms=_terms(sources, published),
+    )
+
+
+def _total(split: str, shards: Sequence[ShardEntry], samples: Sequence[Sample]) -> SplitTotal:
+    mine = [s for s in shards if s.split == split]
+    patients = {s.patient for s in samples if s.split == split}
+    return SplitTotal(
+        split, sum(s.samples for s in mine), len(patients), sum(s.bytes for s in mine), tuple(s.path for s in mine)
+    )
+
+
+def _terms(sources: Mapping[str, Source], published: Published | None) -> tuple[SourceTerms, ...]:
+    terms = {t.source: t for t in published.manifest.terms} if published else {}
+    for source in sources.values():
+        t = source.terms
+        terms[source.id] = SourceTerms(source.id, source.title, t.license or UNSTATED, t.url, t.citation)
+    return tuple(terms[k] for k in sorted(terms))
+
+
+def attribution(manifest: Manifest) -> str:
+    """ATTRIBUTION.md: whose data this is, under which terms, and whom to cite."""
+    lines = [f"# Attribution of the corpus {manifest.corpus}, manifest {manifest.number}", ""]
+    for terms in manifest.terms:
+        lines += [f"## {terms.title}", "", f"- source: `{terms.source}`", f"- licence: {terms.license}"]
+        lines += [f"- page: {terms.url}"] if terms.url else []
+        lines += [f"- cite: {work}" for work in terms.citation]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def all_rejects(plan: Plan, markers: Sequence[Marker]) -> list[Reject]:
+    """Everything that did not become a sample: the inventory's rejects, what the plan left out, and holes."""
+    left_out = [
+        Reject("plan", a.source, a.case_id, a.left_out, a.detail, None)
+        for a in plan.assignments
+        if a.shard is None and a.left_out is not None
+    ]
+    return [*plan.rejects, *left_out, *(h for m in markers for h in m.holes)]
