@@ -11,6 +11,8 @@ Conventions, for the whole project:
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -95,6 +97,9 @@ def closest_axes(affine_ras: Affine) -> tuple[tuple[int, int], ...]:
     return tuple(result[i] for i in range(3))
 
 
+ANGLE_DECIMALS = 6
+"""Angles are rounded to a millionth of a degree: the last bit of arc functions differs between systems."""
+
 TIE = 1e-4
 """Direction cosines closer than this count as equal when axes are assigned (dimensionless)."""
 
@@ -108,7 +113,7 @@ def obliquity_deg(affine_ras: Affine) -> float:
     """Largest angle in degrees between an index axis and the world axis it is closest to; 0 for a straight volume."""
     d = direction(affine_ras)
     cosines = [abs(float(d[world, i])) for i, (world, _) in enumerate(closest_axes(affine_ras))]
-    return float(np.degrees(np.arccos(min(1.0, min(cosines)))))
+    return round(math.degrees(math.acos(min(1.0, *cosines))), ANGLE_DECIMALS)
 
 
 def shear_deg(affine_ras: Affine) -> float:
@@ -117,8 +122,8 @@ def shear_deg(affine_ras: Affine) -> float:
     worst = 0.0
     for a, b in ((0, 1), (0, 2), (1, 2)):
         cosine = float(d[0, a] * d[0, b] + d[1, a] * d[1, b] + d[2, a] * d[2, b])
-        worst = max(worst, abs(float(np.degrees(np.arcsin(max(-1.0, min(1.0, cosine)))))))
-    return worst
+        worst = max(worst, abs(math.degrees(math.asin(max(-1.0, min(1.0, cosine))))))
+    return round(worst, ANGLE_DECIMALS)
 
 
 def inverse(affine: Affine) -> Affine:

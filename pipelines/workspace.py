@@ -12,7 +12,6 @@ from mdfp import canonical
 from mdfp.errors import UsageError
 from pipelines import patient_key
 from schemas import recipe as recipes
-from schemas import source as source_manifests
 from schemas.recipe import Recipe
 from schemas.source import Source
 from schemas.suggest import nearest
@@ -105,12 +104,7 @@ def open_workspace(recipe_path: Path, roots: Sequence[str] = (), out: str | None
             f"{recipe_path}: geometry.grid: {{reference: …}} is not available yet; leave it out to keep each image's own grid"
         )
     folder = recipe_path.resolve().parent
-    sources: dict[str, Source] = {}
-    for use in recipe.sources:
-        source = source_manifests.load(folder / use.manifest) if use.manifest else catalog_sources.load(use.id)
-        if source.id != use.id:
-            raise UsageError(f"{use.manifest}: its id is {source.id!r}, the recipe calls it {use.id!r}")
-        sources[use.id] = source
+    sources = catalog_sources.resolve_all(recipe, folder)
     _check_space(recipe, sources, recipe_path)
     corpus = CorpusStore(_beside(recipe.out, folder))
     return Workspace(recipe, recipe_path, sources, _roots(recipe, roots, folder), corpus, patient_key.load())

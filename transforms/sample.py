@@ -11,17 +11,18 @@ from mdfp.codecs import VolumeCodec
 from mdfp.labels import State
 from mdfp.manifest import PaletteEntry
 from mdfp.sample import Sample, SampleAnnotation, SampleLabel, SampleText, Snapshot, StructureState
-from schemas.case import CaseLabel
+from schemas.case import ArrayHeader, CaseLabel
 from schemas.plan import Assignment
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
 from schemas.source import Source
+from transforms.confirm import confirm
 from transforms.fetch import FetchedCase
 from transforms.labels.label import LabelPart, normalise_labels
 from transforms.normalise.annotations import move_annotation
 from transforms.normalise.image import NormalisedImage, normalise_image
 from transforms.plan.terms import UNSTATED
-from transforms.read.array import read_array
+from transforms.read.array import Blob, read_array
 from transforms.rejected import Rejected
 from transforms.volume import Volume
 
@@ -85,7 +86,7 @@ class SampleMaker:
         images: dict[str, NormalisedImage] = {}
         for case_image in case.images:
             blobs = [blob for blob, _ in fetched.blobs[f"image:{case_image.header.name}"]]
-            volume = read_array(case_image.header, blobs, limits=self.recipe.limits)
+            volume = self._read(case_image.header, blobs)
             image = normalise_image(volume, case_image, self.recipe)
             images[case_image.header.name] = image
             done += [f"{case_image.header.name}: {step}" for step in image.done]
@@ -147,29 +148,26 @@ class SampleMaker:
         table = self.sources[fetched.case.source].labels[label.table]
         blobs = fetched.blobs[f"label:{label.header.name}"]
 
-        def read(mask: int) -> Volume:
-            blob, _ = blobs[mask]
-            try:
-                return read_array(label.header, [blob], limits=self.recipe.limits)
-            except Rejected as fault:
-                raise Rejected(Reason.LABEL_UNREADABLE, f"{fault.reason}: {fault.detail}") from fault
+        def reader(objects: Sequence[Blob]) -> Callable[[], Volume]:
+            def read() -> Volume:
+                try:
+                    return self._read(label.header, objects)
+                except Rejected as fault:
+                    raise Rejected(Reason.LABEL_UNREADABLE, f"{fault.reason}: {fault.detail}") from fault
 
-        def masks() -> Iterator[tuple[Callable[[], Volume], str | None]]:
-            per_structure = any(structure is not None for _, structure in blobs)
-            if not per_structure:
-                # One array, however many objects it lies in (a DICOM series, a header with detached data).
-                def whole() -> Volume:
-                    try:
-                        return read_array(label.header, [b for b, _ in blobs], limits=self.recipe.limits)
-                    except Rejected as fault:
-                        raise Rejected(Reason.LABEL_UNREADABLE, f"{fault.reason}: {fault.detail}") from fault
+            return read
 
-                yield whole, None
-                return
-            for number, (_, structure) in enumerate(blobs):
-                yield (lambda n=number: read(n)), structure  # type: ignore[misc]
+        if any(structure is not None for _, structure in blobs):
+            # One file for each structure, each read only when its turn comes.
+            return LabelPart(label, table, tuple((reader([blob]), structure) for blob, structure in blobs))
+        # One array, however many objects it lies in (a header with detached data).
+        return LabelPart(label, table, ((reader([blob for blob, _ in blobs]), None),))
 
-        return LabelPart(label, table, tuple(masks()))
+    def _read(self, header: ArrayHeader, blobs: Sequence[Blob]) -> Volume:
+        try:
+            return read_array(header, blobs, limits=self.recipe.limits)
+        except Rejected as verdict:
+            raise confirm(verdict, header, blobs, self.recipe.limits) from verdict
 
     def _payloads(
         self,

@@ -110,8 +110,7 @@ class ShardBuilder:
                     holes.append(fetched)
                 else:
                     try:
-                        with fetched.result() as ready:
-                            made = self.maker.make(ready, assignments[case.case_id])
+                        made = self.maker.make(fetched.result(), assignments[case.case_id])
                         samples.append(_append(tar, made))
                     except Rejected as verdict:
                         holes.append(_hole(case, verdict.reason, verdict.detail))
@@ -133,9 +132,7 @@ class ShardBuilder:
             if case.case_id in duplicates:
                 return _hole(case, Reason.DUPLICATE, duplicates[case.case_id])
             store = self.roots[case.source]
-            return fetcher.submit(
-                fetch_case, case, objects[case.case_id], store, scratch=self.scratch, attempts=self.attempts
-            )
+            return fetcher.submit(fetch_case, case, objects[case.case_id], store, attempts=self.attempts)
 
         upcoming: Future[FetchedCase] | Reject | None = None
         for number, case in enumerate(work.cases):
