@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from mdfp.corpus import Corpus, open  # noqa: A004 (the public name of the operation, as in gzip.open)
+    from mdfp.corpus import Corpus, open
     from mdfp.labels import State
 
 __all__ = ["Corpus", "State", "__version__", "open"]

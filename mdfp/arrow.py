@@ -56,7 +56,7 @@ def _data_type(hint: Any) -> pa.DataType:
 
 
 @cache
-def _hints(record: type) -> dict[str, Any]:
+def _hints(record: Any) -> dict[str, Any]:
     return get_type_hints(record, include_extras=True)
 
 
@@ -87,7 +87,7 @@ def to_table(record: type, rows: Iterable[Any]) -> pa.Table:
 
 def as_dict(row: Any) -> dict[str, Any]:
     """A record as nested dicts and lists (like `dataclasses.asdict`, several times faster)."""
-    return {f: _plain(getattr(row, f)) for f in _names(type(row))}
+    return {f: _plain(getattr(row, f)) for f in _names(typing.cast(Any, type(row)))}
 
 
 def _plain(value: Any) -> Any:
@@ -97,7 +97,7 @@ def _plain(value: Any) -> Any:
 
 
 @cache
-def _names(record: type) -> tuple[str, ...]:
+def _names(record: Any) -> tuple[str, ...]:
     return tuple(f.name for f in dataclasses.fields(record))
 
 
@@ -112,8 +112,8 @@ def from_dict(record: type[Record], row: dict[str, Any]) -> Record:
     Raises:
         TypeError: a field without a default is missing.
     """
-    hints = _hints(record)
-    values = {name: _restore(hints[name], row[name]) for name in _names(record) if name in row}
+    hints = _hints(typing.cast(Any, record))
+    values = {name: _restore(hints[name], row[name]) for name in hints if name in row}
     return record(**values)
 
 

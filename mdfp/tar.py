@@ -67,15 +67,15 @@ class TarWriter:
         self._write(END)
         return self._sha256.hexdigest(), self._bytes
 
-    @property
-    def bytes(self) -> int:
-        """Bytes written so far."""
-        return self._bytes
-
     def _write(self, data: bytes) -> None:
         self._file.write(data)
         self._sha256.update(data)
         self._bytes += len(data)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes written so far."""
+        return self._bytes
 
 
 def members(file: IO[bytes]) -> Iterator[TarMember]:

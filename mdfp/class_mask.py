@@ -1,0 +1,169 @@
+"""Class masks from stored masks: look-up tables over palette values, layers and extents combined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mdfp.errors import UsageError
+from mdfp.label_space import CERTAIN, POSSIBLE, Box, Codes, LabelSpace, Openness
+from mdfp.labels import IGNORE
+
+UNTOLD = 255
+"""In a mask of one structure: it cannot be told whether the voxel is it. Also the default of `ignore`."""
+
+Stored = npt.NDArray[Any]
+"""A stored mask, or a crop of one: uint8 or uint16 palette values."""
+
+Paint = Callable[[npt.NDArray[np.uint8]], npt.NDArray[Any]]
+"""Combined codes (classes, n) → what is written (channels, n)."""
+
+
+def mask_dtype(classes: int, ignore: int) -> np.dtype[Any]:
+    """The smallest integer type that holds 0..classes and `ignore`.
+
+    Raises:
+        UsageError: `ignore` is the number of a class.
+    """
+    if 0 <= ignore <= classes:
+        raise UsageError(
+            f"ignore is {ignore}, the number of one of the {classes} classes or background; take -1 or one above them"
+        )
+    for name in ("uint8", "int16", "int32"):
+        info = np.iinfo(name)
+        if info.min <= min(0, ignore) and max(classes, ignore) <= info.max:
+            return np.dtype(name)
+    raise UsageError(f"ignore: expected a 32-bit integer, found {ignore}")
+
+
+def class_mask(
+    layers: Sequence[Stored],
+    shape: tuple[int, ...],
+    start: tuple[int, ...],
+    space: LabelSpace,
+    openness: tuple[Openness, ...],
+    ignore: int = UNTOLD,
+) -> npt.NDArray[Any]:
+    """One class for each voxel.
+
+    Args:
+        layers: stored masks of this part of the volume, all of `shape`; may be none.
+        shape: z, y, x of the part.
+        start: z, y, x of its first voxel in the stored volume, where extents count from.
+        space: the classes.
+        openness: `space.openness(sample, layers)`.
+        ignore: what marks voxels that cannot be told.
+
+    Returns:
+        `shape`, of `mask_dtype(len(space), ignore)`: 0 background, 1..n, `ignore`.
+    """
+    out = np.empty(shape, dtype=mask_dtype(len(space), ignore))
+
+    def paint(codes: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+        return space.decide(codes, ignore).astype(out.dtype)
+
+    _paint(layers, shape, start, space, openness, out[np.newaxis], lambda codes: paint(codes)[np.newaxis])
+    return out
+
+
+def structure_masks(
+    layers: Sequence[Stored],
+    shape: tuple[int, ...],
+    start: tuple[int, ...],
+    space: LabelSpace,
+    openness: tuple[Openness, ...],
+) -> npt.NDArray[np.uint8]:
+    """A mask for each class: (classes, z, y, x) uint8 of 0, 1 and 255 (cannot be told). Arguments as `class_mask`."""
+    out = np.empty((len(space), *shape), dtype=np.uint8)
+    table = np.zeros(4, dtype=np.uint8)
+    table[CERTAIN], table[POSSIBLE] = 1, UNTOLD
+    _paint(layers, shape, start, space, openness, out, lambda codes: table[codes])
+    return out
+
+
+def _paint(
+    layers: Sequence[Stored],
+    shape: tuple[int, ...],
+    start: tuple[int, ...],
+    space: LabelSpace,
+    openness: tuple[Openness, ...],
+    out: npt.NDArray[Any],
+    paint: Paint,
+) -> None:
+    """Fill `out` (channels, z, y, x) with `paint(combined codes (classes, n)) -> (channels, n)`."""
+    extents = _extents_in(openness, shape, start)
+    # Most crops meet one layer: a look-up and no more.
+    first, *rest = [a for a in layers if a.any()] or [np.zeros(shape, dtype=np.uint8)]
+    if not extents:
+        codes = space.codes(openness)
+        alone = codes.values.copy()
+        alone[:, 0] = codes.background
+        _look_up(first, paint(alone)[:, _columns(codes, first.dtype)], out)
+        if rest:
+            some = np.any([r != 0 for r in rest], axis=0)
+            _combine([a[some] for a in (first, *rest)], codes, out, some, paint)
+        return
+    # Where the structures that were looked for within an extent differ, so do the tables: one region at a time.
+    region = np.zeros(shape, dtype=np.uint32)
+    for bit, extent in enumerate(extents):
+        lower = [max(0, extent[a] - start[a]) for a in range(3)]
+        upper = [max(0, extent[a + 3] - start[a]) for a in range(3)]
+        region[tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))] |= np.uint32(1 << bit)
+    for number in np.unique(region):
+        here = region == number
+        inside = frozenset(e for bit, e in enumerate(extents) if int(number) >> bit & 1)
+        _combine([a[here] for a in (first, *rest)], space.codes(openness, inside), out, here, paint)
+
+
+def _extents_in(openness: tuple[Openness, ...], shape: tuple[int, ...], start: tuple[int, ...]) -> list[Box]:
+    extents = sorted({o.extent for o in openness if o.extent is not None})
+    if len(extents) > 32:
+        raise UsageError(
+            f"a label space may meet at most 32 different extents in a sample, found {len(extents)}; "
+            "ask for fewer structures"
+        )
+    return extents
+
+
+def _columns(codes: Codes, dtype: np.dtype[Any]) -> npt.NDArray[np.intp]:
+    """For each number of the mask's type: its column in `codes.values`."""
+    last = codes.values.shape[1] - 1
+    columns = np.full(np.iinfo(dtype).max + 1, last, dtype=np.intp)
+    known = min(last, IGNORE[dtype.name])
+    columns[:known] = np.arange(known)
+    return columns
+
+
+def _look_up(layer: Stored, table: npt.NDArray[Any], out: npt.NDArray[Any]) -> None:
+    """out[c] = table[c][layer]."""
+    if layer.itemsize == 1 and table.itemsize == 1:
+        # bytes.translate is twice as fast as numpy's take.
+        raw = layer.tobytes()
+        for channel, row in zip(out, table, strict=True):
+            channel[...] = np.frombuffer(raw.translate(row.tobytes()), dtype=table.dtype).reshape(layer.shape)
+    else:
+        for channel, row in zip(out, table, strict=True):
+            np.take(row, layer, out=channel, mode="clip")
+
+
+def _combine(
+    voxels: list[Stored], codes: Codes, out: npt.NDArray[Any], where: npt.NDArray[np.bool_], paint: Paint
+) -> None:
+    """Combine what layers say of the voxels at `where`; each distinct set of values is decided once."""
+    joined: npt.NDArray[np.int64] = np.zeros(voxels[0].size, dtype=np.int64)
+    for i, v in enumerate(voxels):
+        if i >= 3:  # four values of 16 bits fill the word: number the combinations so far
+            joined = np.unique(joined, return_inverse=True)[1].astype(np.int64).reshape(-1)
+        joined = joined * (1 << 16) + v
+    _, first, inverse = np.unique(joined, return_index=True, return_inverse=True)
+    combined = np.zeros((codes.values.shape[0], len(first)), dtype=np.uint8)
+    for v in voxels:
+        np.maximum(combined, codes.values[:, _columns(codes, v.dtype)[v[first]]], out=combined)
+    background = np.logical_and.reduce([v[first] == 0 for v in voxels])
+    combined[:, background] = codes.background[:, np.newaxis]
+    painted = paint(combined)
+    for channel, row in zip(out, painted, strict=True):
+        channel[where] = row[inverse.reshape(-1)]

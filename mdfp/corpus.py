@@ -1,0 +1,210 @@
+"""A corpus, opened by URL: manifest, index, palette, and the way to samples and loaders."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from mdfp import index as index_file
+from mdfp.errors import CorpusError, UsageError
+from mdfp.hierarchy import Hierarchy
+from mdfp.index import Samples
+from mdfp.label_space import LabelSpace, Unknown
+from mdfp.manifest import Manifest, PaletteEntry, SplitTotal, manifest_path, parse
+from mdfp.opened import OpenSample, Space
+from mdfp.store import CorpusStore
+
+if TYPE_CHECKING:
+    from mdfp.crops import Crops
+    from mdfp.loader import Loader
+
+LATEST = "LATEST"
+"""A hint: the number of a recent manifest. Readers look further from there."""
+
+
+def open(url: str, number: int | None = None, **options: Any) -> Corpus:
+    """Open a corpus: the newest manifest, or a given one.
+
+    Only what a manifest names is ever read; shards are not listed.
+
+    Args:
+        url: its folder, or any fsspec URL of it.
+        number: number of a manifest, to read the corpus as it was then.
+        options: for the file system.
+
+    Raises:
+        CorpusError: there is no corpus, or no such manifest, or it cannot be read.
+        UsageError: no file system answers to the URL.
+    """
+    store = CorpusStore(url, **options)
+    found = newest(store) if number is None else number
+    if found is None:
+        raise CorpusError(
+            f"{store.where()}: expected a corpus (a folder with manifests/000001.json), found none; "
+            "give the folder that the recipe names as `out`, after its first publish"
+        )
+    path = manifest_path(found)
+    try:
+        data = store.read(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        last = newest(store)
+        state = f"its newest manifest is {last}" if last else "it has no manifest: is this the folder of a corpus?"
+        raise CorpusError(f"{store.where()}: expected manifest {found}; {state}") from error
+    manifest = parse(data, store.where(path))
+    if manifest.number != found:
+        raise CorpusError(
+            f"{store.where(path)}: expected manifest {found}, found one that says it is {manifest.number}"
+        )
+    return Corpus(store, manifest)
+
+
+def newest(store: CorpusStore) -> int | None:
+    """Number of the newest manifest, None when there is none.
+
+    The hint saves a listing; it may be missing, wrong or behind (its write is not part of publishing), so that later
+    numbers are looked for one by one from there.
+    """
+    number = _hint(store)
+    if number is None or not store.exists(manifest_path(number)):
+        found = [int(m[1]) for n in store.names("manifests") if (m := re.fullmatch(r"(\d{6,})\.json", n))]
+        number = max(found, default=0)
+    while store.exists(manifest_path(number + 1)):
+        number += 1
+    return number or None
+
+
+def _hint(store: CorpusStore) -> int | None:
+    try:
+        text = store.read(LATEST).decode("ascii", "replace").strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return int(text) if re.fullmatch(r"[1-9]\d{0,8}", text) else None
+
+
+class Corpus:
+    """What one manifest names.
+
+    Example:
+        corpus = mdfp.open("s3://my-bucket/abdomen-ct")
+        corpus.splits["train"].samples
+        corpus.samples.where(split="train", states={"liver": "present"})
+        corpus.sample("some-key").image()
+    """
+
+    def __init__(self, store: CorpusStore, manifest: Manifest):
+        self.store = store
+        self.manifest = manifest
+
+    def __repr__(self) -> str:
+        return f"Corpus({self.store.url!r}, number={self.manifest.number}, samples={self.manifest.samples})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The index travels to loader workers, caches do not.
+        return {"store": self.store, "manifest": self.manifest, "samples": self.samples}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    @property
+    def name(self) -> str:
+        """Name of the corpus."""
+        return self.manifest.corpus
+
+    @property
+    def palette(self) -> tuple[PaletteEntry, ...]:
+        """The integer of each structure in the stored masks."""
+        return self.manifest.palette
+
+    @cached_property
+    def splits(self) -> dict[str, SplitTotal]:
+        """What each split holds."""
+        return {s.split: s for s in self.manifest.splits}
+
+    @cached_property
+    def samples(self) -> Samples:
+        """The index, read on first use.
+
+        Raises:
+            CorpusError: an index file is missing or damaged.
+        """
+        return Samples(index_file.read(self.store, self.manifest))
+
+    @property
+    def table(self) -> pa.Table:
+        """The index as an arrow table, for tools that speak it (pandas, polars, DuckDB)."""
+        return self.samples.table
+
+    @cached_property
+    def hierarchy(self) -> Hierarchy:
+        """The structures of the palette and around it."""
+        return Hierarchy(self.manifest.palette, self.manifest.relations)
+
+    @cached_property
+    def _row(self) -> Mapping[str, int]:
+        return {str(key): row for row, key in enumerate(self.table["key"].to_pylist())}
+
+    @cached_property
+    def _spaces(self) -> dict[tuple[tuple[str, ...], str], LabelSpace]:
+        return {}
+
+    def label_space(self, classes: Space = None, *, unknown: Unknown = "ignore") -> LabelSpace:
+        """A view of the labels: classes 1..n over structures. See `mdfp.label_space` for the rules.
+
+        Args:
+            classes: structure ids; or a mapping of class name → id or ids that count as one; or None for the space that
+                the recipe names (every structure of the palette where it names none).
+            unknown: what a structure nobody looked for is taken for: `"ignore"` or `"absent"`.
+
+        Raises:
+            UsageError: a structure the corpus does not know; the message names near ones.
+        """
+        if isinstance(classes, LabelSpace):
+            return classes
+        if classes is None:
+            classes = self.manifest.label_space or tuple(e.structure for e in self.palette)
+        if isinstance(classes, Mapping):
+            return LabelSpace(classes, self.hierarchy, unknown=unknown)
+        if isinstance(classes, str):
+            raise UsageError(f"a label space is a list of structures, found the text {classes!r}; write [{classes!r}]")
+        key = (tuple(classes), unknown)
+        if key not in self._spaces:
+            self._spaces[key] = LabelSpace(classes, self.hierarchy, unknown=unknown)
+        return self._spaces[key]
+
+    def sample(self, key: str) -> OpenSample:
+        """A sample by its key.
+
+        Raises:
+            UsageError: there is none of that key.
+        """
+        if key not in self._row:
+            import difflib
+
+            close = difflib.get_close_matches(key, self._row, 3)
+            raise UsageError(
+                f"{self.store.where()}: no sample {key!r}"
+                + (f"; did you mean {', '.join(close)}?" if close else "; `mdfp ls` lists them")
+            )
+        return self.open(self._row[key])
+
+    def open(self, row: int) -> OpenSample:
+        """The sample at a row of the index."""
+        return OpenSample(self, self.samples.record(row))
+
+    def loader(
+        self,
+        split: str | Samples = "train",
+        *,
+        seed: int = 0,
+        crops: Crops | None = None,
+        batch: int | None = None,
+        **how: Any,
+    ) -> Loader:
+        """Iterate over a split, or over samples that a filter left, in a deterministic order: `mdfp.loader.Loader`."""
+        from mdfp.loader import Loader
+
+        return Loader(self, split, seed=seed, crops=crops, batch=batch, **how)
