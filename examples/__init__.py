@@ -1,0 +1,1 @@
+"""Recipes to start from, and a generator of phantom data sets."""
