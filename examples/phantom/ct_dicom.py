@@ -60,7 +60,7 @@ class Scan:
     @property
     def name(self) -> str:
         """What the truth calls it."""
-        return f"{self.patient}/SE02"
+        return f"{self.patient}_SE02"
 
 
 PLANTED = (
@@ -68,7 +68,7 @@ PLANTED = (
     Scan("d0102", (1.5, 1.5, 3.0), oddity="scout_inside"),
     Scan("d0103", (1.6, 1.6, 2.4), oddity="twice"),
     Scan("d0104", (1.5, 1.5, 3.0), labelled=False, oddity="scout_beside"),
-    Scan("d0105", (1.5, 1.5, 3.0), oddity="missing"),
+    Scan("d0105", (1.5, 1.5, 3.0), labelled=False, oddity="missing"),
 )
 """Series with something planted. s0001 is a patient of phantom-ct-structures too."""
 
@@ -120,13 +120,15 @@ def write(root: Path, scale: Scale, patients: int) -> Part:
             )
         elif scan.oddity == "scout_inside":
             path = _write_scout(root, body, scan, series, grid, scale)
-            findings.append(PlantedFinding(ID, scan.name, "localizer", (path,)))
+            findings.append(PlantedFinding(ID, scan.name, "left_out", (path,)))
+            detail = "a scout view among the slices of a series"
+            faults.append(PlantedFault(ID, f"{scan.name}-scout", Reason.LOCALIZER, (path,), detail))
         elif scan.oddity == "scout_beside":
             folder = f"dicom/{scan.patient}/ST01/SE01"
             beside = Series(scan.patient, folder, "SE01", manufacturer="Phantom Works", slice_gap_factor=1.0)
             path = _write_scout(root, body, scan, beside, grid, scale)
             detail = "a series that is one scout view"
-            faults.append(PlantedFault(ID, f"{scan.patient}/SE01", Reason.LOCALIZER, (path,), detail))
+            faults.append(PlantedFault(ID, f"{scan.patient}_SE01", Reason.LOCALIZER, (path,), detail))
         elif scan.oddity == "missing":
             lost = paths.pop(len(paths) // 2)
             (root / lost).unlink()

@@ -24,8 +24,9 @@ class StructureTruth:
         structure: ontology id.
         state: what a source that tells the truth says of it: present, absent, unknown or merged.
         mm3: analytic volume of what is drawn under this name alone: a liver drawn together with its tumour is counted
-            without it. None unless present.
-        centroid_ras_mm: analytic centroid of the same, world mm, RAS; the patient's left is x < 0.
+            without it; a kidney whose sides are drawn has nothing of its own and counts 0. None unless present.
+        centroid_ras_mm: analytic centroid of the same, world mm, RAS; the patient's left is x < 0. None where there is
+            nothing of its own.
         whole_mm3: analytic volume of the organ with everything in it.
         value: number that its voxels hold before noise (HU, or the MR's own numbers).
         vanishes: whether it is drawn in one native voxel, too little to survive resampling to 1.5 mm or more.
@@ -48,16 +49,15 @@ class CaseTruth:
 
     Attributes:
         source: id of its source.
-        name: its name in the source: the file's stem or the folder; patient/series for DICOM.
+        name: its name in the source: the file's stem or the folder; patient_series for DICOM.
         person: who it is; equal for equal people across sources.
         modality: CT or MR.
         image_paths: its image's objects below the source's root, in anatomical order for a series.
         label_paths: its labels' objects.
-        shape_xyz: voxels of the image as stored.
+        shape_xyz: voxels of the image as stored. Where a fault is planted in it, this is what it was before.
         spacing_xyz_mm: spacing of the image as stored.
         orientation: directions its stored axes point to.
-        structures: one entry for each structure that any phantom source draws. `kidney` is listed only where both
-            kidneys are drawn as one; elsewhere what it is follows from its two sides.
+        structures: one entry for each structure that any phantom source draws.
         reason: why it cannot become a sample, for a planted fault; None for a sound case.
     """
 
@@ -87,7 +87,7 @@ class PlantedFault:
 
     Attributes:
         source: id of the source.
-        name: name of the case.
+        name: name of the case; of none, where an object by itself is at fault.
         reason: expected reason code.
         paths: the objects at fault, below the source's root.
         detail: what was done to them.
@@ -107,7 +107,7 @@ class PlantedFinding:
     Attributes:
         source: id of the source.
         name: name of the case.
-        kind: `duplicates` (slices twice), `localizer` (a scout among the slices), `padding` (voxels outside the scan).
+        kind: `duplicates` (slices twice), `left_out` (a scout among the slices), `padding` (voxels outside the scan).
         paths: the objects concerned, below the source's root.
     """
 
@@ -123,7 +123,7 @@ class Truth:
 
     Attributes:
         cases: every case, sound or not.
-        faults: planted faults; each makes one reject.
+        faults: planted faults; each makes one reject, and nothing else does, duplicates apart.
         findings: planted oddities; none makes a case fail.
         duplicates: pairs of (source, name) whose images hold equal pixels: one of each pair must not become a sample.
         private_words: words planted in headers that must not appear in a corpus, report or log.
@@ -192,14 +192,15 @@ def structures_of(
         values: number that a structure's voxels hold, by structure.
         tiny: structure that is drawn in one voxel only.
     """
-    return tuple(
-        _structure(body, structure, set(drawn), values or {}, tiny == structure)
-        for structure in every
-        if structure != "kidney" or structure in drawn
-    )
+    return tuple(_structure(body, structure, set(drawn), values or {}, tiny == structure) for structure in every)
 
 
 def _structure(body: Person, structure: str, drawn: set[str], values: dict[str, int], tiny: bool) -> StructureTruth:
+    sides = {f"{structure}_left", f"{structure}_right"}
+    if structure not in drawn and sides <= drawn:
+        there = [o.mm3 for s, o in body.organs.items() if s in sides]
+        state = State.PRESENT if there else State.ABSENT
+        return StructureTruth(structure, state, mm3=0.0 if there else None, whole_mm3=sum(there) if there else None)
     if structure not in drawn:
         whole = merged_into(structure)
         if whole != structure and whole in drawn:
@@ -231,8 +232,8 @@ def moved(structures: Sequence[StructureTruth], was: ScanGrid, now: ScanGrid) ->
     factor = now.voxel_mm3 / was.voxel_mm3
     result = []
     for s in structures:
-        if s.mm3 is not None and s.whole_mm3 is not None and s.centroid_ras_mm is not None:
-            centroid = now.position_of(was.index_of(s.centroid_ras_mm))
+        if s.mm3 is not None and s.whole_mm3 is not None:
+            centroid = now.position_of(was.index_of(s.centroid_ras_mm)) if s.centroid_ras_mm else None
             s = dataclasses.replace(s, mm3=s.mm3 * factor, whole_mm3=s.whole_mm3 * factor, centroid_ras_mm=centroid)
         result.append(s)
     return tuple(result)

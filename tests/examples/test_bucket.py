@@ -66,7 +66,7 @@ def test_the_command_writes_the_bucket_and_its_truth(tmp_path, capsys):
     assert main([str(tmp_path / "bucket"), "--scale", "small", "--patients", "1"]) == 0
     truth = json.loads((tmp_path / "bucket.truth.json").read_text())
     assert {f["reason"] for f in truth["faults"]} >= {"corrupt_gzip", "missing_slices"}
-    assert "6 planted faults" in capsys.readouterr().out
+    assert "7 planted faults" in capsys.readouterr().out
 
 
 def test_a_folder_that_holds_something_is_left_alone(tmp_path, capsys):
