@@ -1,0 +1,387 @@
+"""Inventory: read the headers of a case's files and make its records. Ranged reads of prefixes only, never pixels.
+
+This module has what all layouts share and the cases of file layouts; DICOM series are in `transforms.inventory_series`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from mdfp import geometry
+from mdfp.errors import UsageError
+from mdfp.sample import Acquisition, Finding
+from schemas import patterns
+from schemas.case import ArrayHeader, Case, CaseImage, CaseLabel, ObjectRecord, Reject
+from schemas.reasons import Reason
+from schemas.recipe import Geometry, Limits
+from schemas.source import Source
+from transforms.estimate import ArrayCost, estimate
+from transforms.layouts.case_files import ArrayFiles, CaseFiles, Fault
+from transforms.layouts.group import STAGE, shown_path, to_reject
+from transforms.pseudonym import PatientKeys, case_id
+from transforms.read import array, itk
+from transforms.read.header import ReadHeader
+from transforms.rejected import Rejected
+from transforms.store import ListedObject, SourceStore
+
+_GEOMETRY_REASONS = frozenset({Reason.BAD_SPACING, Reason.NO_GEOMETRY, Reason.BAD_AFFINE, Reason.SHEARED})
+"""What a label's header may be guilty of under its own name; whatever else is wrong with it is LABEL_UNREADABLE."""
+
+OnFault = Literal["reject", "image_only"]
+
+
+@dataclass(frozen=True)
+class Inventoried:
+    """What reading a case's headers gave. Every object is in `objects`, or is the path of one of `rejects`.
+
+    Attributes:
+        case: the case, or None when it was rejected.
+        objects: records of its objects, those of a rejected case too.
+        rejects: why it was rejected (one row), or what was left out of it (one row for each object).
+        study_day: number of the study's day, shifted per patient: only differences mean anything. None without a date.
+    """
+
+    case: Case | None
+    objects: tuple[ObjectRecord, ...]
+    rejects: tuple[Reject, ...]
+    study_day: int | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an inventory is made with.
+
+    Attributes:
+        keys: makes pseudonyms.
+        limits: what a file may cost.
+        on_fault: what to do with a case whose label is faulty.
+        wanted: the recipe's geometry, for the estimates.
+    """
+
+    keys: PatientKeys
+    limits: Limits
+    on_fault: OnFault = "reject"
+    wanted: Geometry = field(default_factory=Geometry)
+
+
+def inventory_case(
+    files: CaseFiles,
+    source: Source,
+    store: SourceStore,
+    keys: PatientKeys,
+    limits: Limits,
+    *,
+    on_fault: OnFault = "reject",
+    wanted: Geometry | None = None,
+) -> Inventoried:
+    """Records of one case of a file layout.
+
+    A fault of an image's header rejects the case. A fault of a label rejects it too, or with `image_only` costs it all
+    its labels: nothing is then known about any structure.
+
+    Args:
+        files: what grouping found.
+        source: its manifest.
+        store: where its files lie.
+        keys: makes pseudonyms.
+        limits: what a file may cost.
+        on_fault: what to do with a case whose label is faulty.
+        wanted: the recipe's geometry, for the estimates; None: native.
+
+    Raises:
+        OSError: what may pass, from the store; for the caller to retry.
+    """
+    settings = Settings(keys, limits, on_fault, wanted or Geometry())
+    name = case_id(source.id, files.name, keys, public=source.public_ids and files.readable)
+    records = object_records(files.arrays, source, name)
+    if files.name in source.exclude:
+        detail = f"excluded by the source manifest: {source.exclude[files.name]}"
+        return Inventoried(None, records, (Reject(STAGE, source.id, name, Reason.EXCLUDED, detail, None),))
+    if faults := [f for f in files.faults if f.concerns == "case"]:
+        return Inventoried(None, records, (one_reject(faults, source, keys, name),))
+
+    images: list[CaseImage] = []
+    costs: list[ArrayCost] = []
+    findings: list[Finding] = []
+    for image in files.images:
+        try:
+            read = _read_header(image, store, limits)
+        except _BrokenFileError as error:
+            fault = error.fault
+            broken = Fault(fault.reason, f"image {image.name!r}: {fault.detail}", error.path, "case")
+            return Inventoried(None, records, (one_reject([broken], source, keys, name),))
+        header, more = overridden(read.header, source, files.name)
+        channel = image.channel
+        if channel is None:
+            raise TypeError(f"{image.record_name} is among the images and has no channel")
+        acquisition = Acquisition(sequence=channel.sequence, contrast_phase=channel.contrast_phase)
+        images.append(CaseImage(header, channel.modality, acquisition))
+        costs.append(ArrayCost(header, channel.modality))
+        findings += [*read.findings, *more]
+
+    labels = label_records(
+        files.labels, files.faults, source, store, settings, name, {i.header.name: i for i in images}
+    )
+    if labels.rejected:
+        return Inventoried(None, records, labels.rejects)
+    seconds, stored = estimate(costs, labels.costs, settings.wanted)
+    case = Case(
+        case_id=name,
+        source=source.id,
+        patient=keys.patient(source.patient.namespace, patient_id(source, files.name, dict(files.fields))),
+        study=None,
+        series=None,
+        timepoint=None,
+        days_from_first=None,
+        sex=None,
+        age_years=None,
+        site=None,
+        split=assigned_split(source, files.name, files.split),
+        license=source.terms.license,
+        images=tuple(images),
+        labels=labels.labels,
+        annotations=(),
+        texts=(),
+        findings=(*findings, *labels.findings),
+        estimated_seconds=seconds,
+        estimated_bytes=stored,
+    )
+    dropped = {r.array for r in records if r.array.startswith("label:")} if labels.rejects else set()
+    return Inventoried(case, tuple(r for r in records if r.array not in dropped), labels.rejects)
+
+
+@dataclass(frozen=True)
+class LabelRecords:
+    """The labels of a case after their headers were read.
+
+    Attributes:
+        rejected: whether the case is, with the one row of `rejects`; else that holds a row for each object left out.
+    """
+
+    labels: tuple[CaseLabel, ...]
+    findings: tuple[Finding, ...]
+    costs: tuple[ArrayCost, ...]
+    rejects: tuple[Reject, ...]
+    rejected: bool
+
+
+def label_records(
+    labels: Sequence[ArrayFiles],
+    faults: Sequence[Fault],
+    source: Source,
+    store: SourceStore,
+    settings: Settings,
+    name: str,
+    images: dict[str, CaseImage],
+) -> LabelRecords:
+    """Read the headers of a case's labels and decide upon their faults.
+
+    Whether a label's grid is its image's is judged when the voxels are there.
+
+    Args:
+        labels: their files.
+        faults: what grouping found wrong with the case.
+        source: its manifest.
+        store: where the files lie.
+        settings: limits and what to do with a fault.
+        name: id of the case.
+        images: the case's images by name.
+    """
+    wrong = [f for f in faults if f.concerns == "label"]
+    found: list[CaseLabel] = []
+    findings: list[Finding] = []
+    costs: list[ArrayCost] = []
+    for label in labels if not wrong else ():
+        try:
+            read = _read_header(label, store, settings.limits)
+        except _BrokenFileError as error:
+            fault = error.fault
+            reason = fault.reason if fault.reason in _GEOMETRY_REASONS else Reason.LABEL_UNREADABLE
+            shown = fault.detail if reason == fault.reason else f"{fault.reason}: {fault.detail}"
+            wrong.append(Fault(reason, f"label {label.name!r}: {shown}", error.path, "label"))
+            break
+        table = source.labels[label.table or ""]
+        found.append(CaseLabel(read.header, label.image or "", label.table or "", table.origin, label.looked_for))
+        findings += read.findings
+        costs.append(ArrayCost(read.header, images[label.image or ""].modality, files=_files_of_their_own(label)))
+    if not wrong:
+        return LabelRecords(tuple(found), tuple(findings), tuple(costs), (), False)
+    if settings.on_fault == "reject":
+        return LabelRecords((), (), (), (one_reject(wrong, source, settings.keys, name),), True)
+
+    first = wrong[0]
+    why = Finding("label_left_out", ",".join(a.name for a in labels) or "labels", f"{first.reason}: {first.detail}")
+    # No case id: the case itself goes on, without its labels.
+    rejects = [
+        to_reject(dataclasses.replace(first, path=o.path), source, settings.keys, None)
+        for a in labels
+        for o, _ in a.objects
+    ]
+    return LabelRecords((), (why,), (), tuple(rejects), False)
+
+
+def object_records(arrays: Iterable[ArrayFiles], source: Source, name: str) -> tuple[ObjectRecord, ...]:
+    """A record for every object of a case."""
+    return tuple(
+        ObjectRecord(source.id, o.path, o.bytes, o.version, name, a.record_name, ordinal, structure)
+        for a in arrays
+        for ordinal, (o, structure) in enumerate(a.objects)
+    )
+
+
+def one_reject(faults: Sequence[Fault], source: Source, keys: PatientKeys, name: str) -> Reject:
+    """One row for a case, whatever number of faults it has: the first counts, the others are told in its detail."""
+    first, *others = faults
+    detail = "; also ".join([first.detail, *(f"{f.reason}: {f.detail}" for f in others)])
+    return to_reject(dataclasses.replace(first, detail=detail), source, keys, name)
+
+
+def patient_id(source: Source, name: str, fields: dict[str, str], default: str | None = None) -> str:
+    """The patient's id within the source's namespace, before it becomes a pseudonym.
+
+    Args:
+        source: its manifest.
+        name: the case's name.
+        fields: the layout's fields; `{case}` is the case's name where no field is called so.
+        default: what to take where the manifest has no template: DICOM PatientID; None: the case's name.
+
+    Raises:
+        UsageError: the template names a field that the layout does not have.
+    """
+    if source.patient.id is None:
+        return default or name
+    try:
+        return patterns.fill(source.patient.id, {"case": name, **fields})
+    except KeyError as error:
+        raise UsageError(
+            f"source {source.id}: patient.id {source.patient.id!r} names the field {error.args[0]!r}, "
+            f"the layout has {sorted({'case', *fields})}"
+        ) from error
+
+
+def assigned_split(source: Source, name: str, default: str | None) -> str | None:
+    """The split that the source assigns: the first pattern of `split:` that matches the case's name, else the layout's.
+
+    Args:
+        source: its manifest.
+        name: the case's name.
+        default: what the layout says.
+    """
+    for pattern, split in source.split.items():
+        if patterns.match(pattern, name) is not None:
+            return split
+    return default
+
+
+def overridden(header: ArrayHeader, source: Source, name: str) -> tuple[ArrayHeader, tuple[Finding, ...]]:
+    """The header with the spacing that the manifest knows to be right, where it does.
+
+    The first voxel and the directions stay; the reader of the voxels takes its geometry from this header.
+    """
+    spacing = source.geometry_override.get(name)
+    if spacing is None or header.affine_ras is None:
+        return header, ()
+    before = np.array(header.affine_ras, dtype=np.float64).reshape(4, 4)
+    after = geometry.compose(geometry.direction(before), spacing, before[:3, 3])
+    detail = f"spacing {_shown(header.spacing_xyz_mm)} mm in the header, {_shown(spacing)} mm by the source manifest"
+    changed = dataclasses.replace(
+        header, spacing_xyz_mm=tuple(float(s) for s in spacing), affine_ras=tuple(float(v) for v in after.ravel())
+    )
+    return changed, (Finding("geometry_override", header.name, detail),)
+
+
+def count_days(found: Iterable[Inventoried]) -> list[Inventoried]:
+    """Fill `days_from_first`: days since the first study of the same patient in the same source. Order is kept.
+
+    Args:
+        found: everything inventoried of one or more sources.
+    """
+    everything = list(found)
+    first: dict[tuple[str, str], int] = {}
+    for item in everything:
+        if item.case is not None and item.study_day is not None:
+            key = (item.case.source, item.case.patient)
+            first[key] = min(first.get(key, item.study_day), item.study_day)
+    result = []
+    for item in everything:
+        if item.case is not None and item.study_day is not None:
+            days = item.study_day - first[item.case.source, item.case.patient]
+            item = dataclasses.replace(item, case=dataclasses.replace(item.case, days_from_first=days))
+        result.append(item)
+    return result
+
+
+def object_reject(o: ListedObject, source: Source, keys: PatientKeys, fault: Rejected) -> Reject:
+    """The row for a single object that could not be read and belongs to no case."""
+    return Reject(STAGE, source.id, None, fault.reason, fault.detail, shown_path(o.path, source, keys))
+
+
+class _BrokenFileError(Exception):
+    """One file of an array cannot be used: which, and why."""
+
+    def __init__(self, fault: Rejected, path: str):
+        super().__init__(str(fault))
+        self.fault = fault
+        self.path = path
+
+
+def _read_header(files: ArrayFiles, store: SourceStore, limits: Limits) -> ReadHeader:
+    """Header of an array; of several masks the first one's, after all were read.
+
+    Raises:
+        _BrokenFileError: a reader rejects a file, or its name is of no format that is read.
+    """
+    detached = {o.path for o, _ in files.objects if array.format_of(o.path) is None}
+    read: list[ReadHeader] = []
+    for o, _ in files.objects:
+        if o.path in detached and len(detached) < len(files.objects):
+            continue  # voxels beside a header
+        try:
+            read.append(_read_one(o, files, store, limits))
+        except Rejected as fault:
+            raise _BrokenFileError(fault, o.path) from fault
+    total = sum(o.bytes for o, _ in files.objects)
+    return dataclasses.replace(read[0], header=dataclasses.replace(read[0].header, bytes=total))
+
+
+def _read_one(o: ListedObject, files: ArrayFiles, store: SourceStore, limits: Limits) -> ReadHeader:
+    form = array.format_of(o.path)
+    if form not in ("nifti", "itk"):
+        raise Rejected(Reason.UNSUPPORTED, "expected NIfTI, MetaImage or NRRD by the end of the file's name")
+    prefix = store.read(o.path, 0, min(array.PREFIX_BYTES[form], o.bytes))
+    read = array.read_header(form, prefix, name=files.name, file_bytes=o.bytes, limits=limits)
+    if form == "itk":
+        _check_detached(prefix, o, files)
+    return read
+
+
+def _check_detached(prefix: bytes, header: ListedObject, files: ArrayFiles) -> None:
+    """Whether the voxels that a header says lie beside it are among the files.
+
+    Raises:
+        Rejected: MISSING_FILE.
+    """
+    detached = itk.data_file(prefix)
+    if detached is None:
+        return
+    folder = header.path.rpartition("/")[0]
+    wanted = f"{folder}/{detached}" if folder else detached
+    if wanted not in {o.path for o, _ in files.objects}:
+        raise Rejected(
+            Reason.MISSING_FILE,
+            "the file that the header names for its voxels is not there, or has another name than the header's with "
+            "the end .raw or .zraw",
+        )
+
+
+def _files_of_their_own(label: ArrayFiles) -> int:
+    return sum(structure is not None for _, structure in label.objects) or 1
+
+
+def _shown(spacing: Sequence[float] | None) -> str:
+    return "×".join(f"{s:g}" for s in spacing) if spacing else "none"

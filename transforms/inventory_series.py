@@ -1,0 +1,292 @@
+"""Inventory of DICOM: instances that belong together by path or SeriesInstanceUID become cases, one for each volume."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from schemas.case import Case, CaseImage
+from schemas.reasons import Reason
+from schemas.recipe import Geometry, Limits
+from schemas.source import DicomLayout, ImageChannel, Source
+from transforms.estimate import ArrayCost, estimate
+from transforms.inventory import (
+    Inventoried,
+    OnFault,
+    Settings,
+    assigned_split,
+    label_records,
+    object_records,
+    one_reject,
+    overridden,
+    patient_id,
+)
+from transforms.layouts.case_files import ArrayFiles, Fault, HeaderFile
+from transforms.layouts.dicom import join_fields
+from transforms.layouts.group import to_reject
+from transforms.pseudonym import PatientKeys, case_id, slug
+from transforms.read import dicom, series
+from transforms.read.dicom import Instance
+from transforms.read.header import check_extent
+from transforms.rejected import Rejected
+from transforms.store import SourceStore
+
+_SUFFIX_DIGITS = 8
+"""Hex digits of the series' pseudonym in the name of a case that shares its path's fields with other series."""
+
+
+@dataclass(frozen=True)
+class ReadFile:
+    """An object that was listed and, unless it is a label, read."""
+
+    file: HeaderFile
+    instance: Instance | None
+
+
+def read_header(file: HeaderFile, store: SourceStore) -> ReadFile:
+    """Read what an instance's header says; a label file is passed on unread.
+
+    A prefix is read, and the whole object only where the header is longer.
+
+    Raises:
+        Rejected: not DICOM, or no image.
+        OSError: what may pass, from the store; for the caller to retry.
+    """
+    if file.label is not None:
+        return ReadFile(file, None)
+    path, size = file.object.path, file.object.bytes
+    prefix = store.read(path, 0, min(dicom.HEADER_PREFIX_BYTES, size))
+    try:
+        return ReadFile(file, dicom.read_instance(prefix, path=path, file_bytes=size))
+    except dicom.HeaderCutError:
+        return ReadFile(file, dicom.read_instance(store.read(path), path=path, file_bytes=size))
+
+
+def group_key(read: ReadFile) -> str:
+    """What must be inventoried together: equal fields of the path, or, where it has none, one SeriesInstanceUID."""
+    if read.file.group or read.instance is None:
+        return read.file.group
+    return read.instance.series_instance_uid
+
+
+def inventory_series(
+    group: Iterable[ReadFile],
+    source: Source,
+    store: SourceStore,
+    keys: PatientKeys,
+    limits: Limits,
+    *,
+    on_fault: OnFault = "reject",
+    wanted: Geometry | None = None,
+) -> list[Inventoried]:
+    """Cases of everything with one `group_key`, in any order. Every object is in exactly one of the results.
+
+    Args:
+        group: instances, and labels that their paths join to them.
+        source: the manifest.
+        store: where the labels' headers lie.
+        keys: makes pseudonyms.
+        limits: what an array may cost.
+        on_fault: what to do with a case whose label is faulty.
+        wanted: the recipe's geometry, for the estimates; None: native.
+
+    Raises:
+        OSError: what may pass, from the store; for the caller to retry.
+    """
+    layout = source.layout
+    if not isinstance(layout, DicomLayout):
+        raise TypeError(f"expected a dicom layout, found {layout.kind}")
+    settings = Settings(keys, limits, on_fault, wanted or Geometry())
+    files = sorted(group, key=lambda r: r.file.object.path)
+    by_series: dict[str, list[ReadFile]] = {}
+    for read in files:
+        if read.instance is not None:
+            by_series.setdefault(read.instance.series_instance_uid, []).append(read)
+    labels = [read.file for read in files if read.instance is None]
+
+    results: list[Inventoried] = []
+    volumes: list[_Volume] = []
+    for uid, members in sorted(by_series.items()):
+        base = _base_name(layout, members[0].file, uid, len(by_series), keys)
+        kept, left_out = _diagnosed(uid, base, members, source, settings)
+        volumes += kept
+        results += left_out
+    joined, orphans = _join(labels, volumes, layout, source, keys)
+    for volume in volumes:
+        arrays, faults = joined[volume.name]
+        results.append(_case(volume, arrays, faults, source, store, settings))
+    return [*results, *orphans]
+
+
+@dataclass(frozen=True)
+class _Volume:
+    """A volume that may become a case."""
+
+    name: str
+    base: str
+    uid: str
+    found: series.SeriesVolume
+    files: ArrayFiles
+    fields: tuple[tuple[str, str], ...]
+
+
+def _base_name(layout: DicomLayout, file: HeaderFile, uid: str, count: int, keys: PatientKeys) -> str:
+    """Name of a series: its path's fields, with a suffix where several series share them; else its UID."""
+    fields = dict(file.fields)
+    shared = join_fields(layout)
+    if not shared:
+        return uid
+    name = "_".join(fields[f] for f in shared)
+    return name if count == 1 else f"{name}-{keys.uid(uid)[:_SUFFIX_DIGITS]}"
+
+
+def _diagnosed(
+    uid: str, base: str, members: Sequence[ReadFile], source: Source, settings: Settings
+) -> tuple[list[_Volume], list[Inventoried]]:
+    """Volumes of one series that may become cases, and what was left out of it."""
+    layout = source.layout
+    instances = [r.instance for r in members if r.instance is not None]
+    by_path = {r.file.object.path: r.file for r in members}
+    first = instances[0]
+    image = _image_name(first.modality)
+
+    def array(paths: Sequence[str]) -> ArrayFiles:
+        # Not checked: a header may say anything, and it goes no further than the record of the image.
+        channel = ImageChannel.model_construct(name=image, modality=first.modality)
+        return ArrayFiles(image, tuple((by_path[p].object, None) for p in paths), channel=channel)
+
+    def left_out(name: str, paths: Sequence[str], reason: Reason, detail: str) -> Inventoried:
+        identity = _identity(name, source, settings.keys)
+        reject = one_reject([Fault(reason, detail, paths[0], "case")], source, settings.keys, identity)
+        return Inventoried(None, object_records([array(paths)], source, identity), (reject,))
+
+    everything = sorted(by_path)
+    if isinstance(layout, DicomLayout) and layout.modalities and first.modality not in layout.modalities:
+        detail = f"modality {first.modality}, the manifest takes {', '.join(layout.modalities)}"
+        return [], [left_out(base, everything, Reason.NOT_SELECTED, detail)]
+    if (patients := len({i.patient_id for i in instances})) > 1:
+        detail = f"the instances of one series name {patients} patients, expected one"
+        return [], [left_out(base, everything, Reason.CONFLICTING_FILES, detail)]
+
+    diagnosis = series.diagnose(instances, name=image)
+    kept: list[_Volume] = []
+    results: list[Inventoried] = []
+    names = iter([base, *(f"{base}-{n}" for n in range(2, len(instances) + 1))])
+    for found in diagnosis.volumes:
+        name = next(names)
+        if excluded := next((source.exclude[n] for n in (name, base, uid) if n in source.exclude), None):
+            detail = f"excluded by the source manifest: {excluded}"
+            results.append(left_out(name, found.paths, Reason.EXCLUDED, detail))
+            continue
+        try:
+            check_extent(found.header.shape, np.dtype(found.header.dtype).itemsize, settings.limits)
+        except Rejected as fault:
+            results.append(left_out(name, found.paths, fault.reason, fault.detail))
+            continue
+        kept.append(_Volume(name, base, uid, found, array(found.paths), by_path[found.paths[0]].fields))
+    results += [left_out(next(names), r.paths, r.reason, r.detail) for r in diagnosis.rejects]
+    return kept, results
+
+
+def _join(
+    labels: Sequence[HeaderFile], volumes: Sequence[_Volume], layout: DicomLayout, source: Source, keys: PatientKeys
+) -> tuple[dict[str, tuple[tuple[ArrayFiles, ...], tuple[Fault, ...]]], list[Inventoried]]:
+    """Labels and label faults of each volume, by its name; and labels that belong to none."""
+    arrays: dict[str, list[ArrayFiles]] = {v.name: [] for v in volumes}
+    faults: dict[str, list[Fault]] = {v.name: [] for v in volumes}
+    orphans: list[Inventoried] = []
+    for number, role in enumerate(layout.labels):
+        files = [f for f in labels if f.label == number]
+        images = [v for v in volumes if v.files.name == role.image]
+        if len(images) == 1 and files:
+            name = images[0].name
+            same = [f for f in layout.labels if f.table == role.table]
+            own = role.table if len(same) == 1 else f"{role.table}_{number + 1}"
+            objects = tuple((f.object, None) for f in files)
+            arrays[name].append(ArrayFiles(own, objects, table=role.table, image=role.image))
+            if len(files) > 1:
+                detail = f"{len(files)} files claim to be the label {own!r} of one case, expected one"
+                faults[name].append(Fault(Reason.CONFLICTING_FILES, detail, files[1].object.path, "label"))
+        elif files:
+            reason = Reason.NO_IMAGE if not images else Reason.CONFLICTING_FILES
+            detail = f"the label is of one image {role.image!r} with the same fields, found {len(images)} volumes"
+            for image in images:
+                faults[image.name].append(Fault(reason, detail, None, "label"))
+            for f in files:
+                reject = to_reject(Fault(reason, detail, f.object.path, "object"), source, keys, None)
+                orphans.append(Inventoried(None, (), (reject,)))
+        elif role.required:
+            for image in images:
+                detail = f"no label for the image {role.image!r}: expected {role.path} with the fields of its case"
+                faults[image.name].append(Fault(Reason.MISSING_LABEL, detail, None, "label"))
+    return {n: (tuple(arrays[n]), tuple(faults[n])) for n in arrays}, orphans
+
+
+def _case(
+    volume: _Volume,
+    labels: Sequence[ArrayFiles],
+    faults: Sequence[Fault],
+    source: Source,
+    store: SourceStore,
+    settings: Settings,
+) -> Inventoried:
+    keys = settings.keys
+    name = _identity(volume.name, source, keys)
+    records = object_records([volume.files, *labels], source, name)
+    instance = volume.found.instance
+    header, changed = overridden(volume.found.header, source, volume.name)
+    image = CaseImage(header, instance.modality, volume.found.metadata)
+    found = label_records(labels, faults, source, store, settings, name, {header.name: image})
+    if found.rejected:
+        return Inventoried(None, records, found.rejects)
+
+    cost = ArrayCost(header, instance.modality, instances=len(volume.files.objects))
+    seconds, stored = estimate([cost], found.costs, settings.wanted)
+    default = instance.patient_id or instance.study_instance_uid or volume.uid
+    identity = patient_id(source, volume.base, dict(volume.fields), default)
+    patient = keys.patient(source.patient.namespace, identity)
+    case = Case(
+        case_id=name,
+        source=source.id,
+        patient=patient,
+        study=keys.uid(instance.study_instance_uid) if instance.study_instance_uid else None,
+        series=keys.uid(volume.uid),
+        timepoint=None,
+        days_from_first=None,
+        sex=instance.patient_sex,
+        age_years=instance.age_years,
+        site=None,
+        split=assigned_split(source, volume.name, None),
+        license=source.terms.license,
+        images=(image,),
+        labels=found.labels,
+        annotations=(),
+        texts=(),
+        findings=(*volume.found.findings, *changed, *found.findings),
+        estimated_seconds=seconds,
+        estimated_bytes=stored,
+    )
+    kept = tuple(r for r in records if not (found.rejects and r.array.startswith("label:")))
+    day = _day(instance.study_date)
+    return Inventoried(case, kept, found.rejects, None if day is None else keys.shifted_day(patient, day))
+
+
+def _identity(name: str, source: Source, keys: PatientKeys) -> str:
+    # Groups are made apart from each other, so a name that a key cannot show might meet another one: such get pseudonyms.
+    return case_id(source.id, name, keys, public=source.public_ids and slug(name) == name.lower())
+
+
+def _image_name(modality: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "", modality.lower())[:24] or "image"
+
+
+def _day(date: str | None) -> int | None:
+    """Number of the day of a DICOM DA value (PS3.5 6.2: YYYYMMDD); None where it is not one."""
+    try:
+        return datetime.datetime.strptime(date or "", "%Y%m%d").toordinal()
+    except ValueError:
+        return None
