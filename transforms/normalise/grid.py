@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,14 @@ import numpy as np
 from mdfp import geometry
 from mdfp.geometry import Affine
 from schemas.recipe import PlaneSpacing, Spacing
-from transforms.normalise.taps import SPACING_DECIMALS, Taps, first_centre_mm, linear_taps, output_size
+from transforms.normalise.taps import Taps, first_centre_mm, linear_taps, output_size, steady_mm
+
+AFFINE_STEP = 2.0**-40
+"""Entries of a stored affine are first rounded to multiples of this (1 pm): far below any scanner, and above the last
+bits in which the affines of a volume and of its flipped copy differ."""
+
+AFFINE_DECIMALS = 10
+"""Then they are rounded to this many decimals, so that 0.8 mm reads 0.8."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,13 +38,37 @@ class OutputGrid:
 
     @property
     def identity(self) -> bool:
-        """Whether nothing is resampled."""
+        """Whether nothing is resampled and nothing is cut off."""
         return all(t.identity for t in self.taps_zyx)
+
+    def cut(self, box_zyx: tuple[int, int, int, int, int, int]) -> OutputGrid:
+        """The part of this grid inside a box: shape, affine and taps change together.
+
+        Args:
+            box_zyx: z0, y0, x0, z1, y1, x1 in voxels of this grid, ends exclusive.
+
+        Raises:
+            ValueError: the box is empty or reaches beyond the grid.
+        """
+        low, high = box_zyx[:3], box_zyx[3:]
+        if not all(0 <= a < b <= n for a, b, n in zip(low, high, self.shape_zyx, strict=True)):
+            raise ValueError(f"box {box_zyx} is empty or reaches beyond a grid of {self.shape_zyx} voxels")
+        affine = self.affine_ras.copy()
+        affine[:3, 3] = geometry.apply(affine, np.array(low[::-1]))
+        z, y, x = (t.cut(a, b) for t, a, b in zip(self.taps_zyx, low, high, strict=True))
+        nz, ny, nx = (b - a for a, b in zip(low, high, strict=True))
+        return OutputGrid((nz, ny, nx), self.spacing_xyz_mm, steady_affine(affine), (z, y, x))
+
+
+def steady_affine(affine: Affine) -> Affine:
+    """`affine` without its last bits (see `AFFINE_STEP`, `AFFINE_DECIMALS`) and without negative zeros."""
+    stepped = np.rint(np.asarray(affine, dtype=np.float64) / AFFINE_STEP) * AFFINE_STEP
+    return np.round(stepped, AFFINE_DECIMALS) + 0.0
 
 
 def acquisition_axis(spacing_xyz_mm: tuple[float, float, float]) -> int:
     """Index axis (0 x, 1 y, 2 z) across the slices: the one with the largest spacing; z when all are alike."""
-    x, y, z = spacing_xyz_mm
+    x, _, z = spacing_xyz_mm
     largest = max(spacing_xyz_mm)
     if z >= largest * 0.99:
         return 2
@@ -53,7 +85,7 @@ def target_spacing(
         spacing: the recipe's wish.
         upsample: False: an axis coarser than asked for keeps its native spacing.
     """
-    native = tuple(round(s, SPACING_DECIMALS) for s in native_xyz_mm)
+    native = tuple(steady_mm(s) for s in native_xyz_mm)
     if spacing == "native":
         wanted: tuple[float, ...] = native
     elif isinstance(spacing, PlaneSpacing):
@@ -61,11 +93,10 @@ def target_spacing(
         asked = [spacing.through_plane if axis == through else spacing.in_plane for axis in range(3)]
         wanted = tuple(n if a == "native" else float(a) for a, n in zip(asked, native, strict=True))
     else:
-        wanted = tuple(float(s) for s in spacing)  # type: ignore[arg-type]  # "native" is dealt with above
+        wanted = tuple(float(s) for s in spacing)
     if not upsample:
         wanted = tuple(max(w, n) for w, n in zip(wanted, native, strict=True))
-    x, y, z = wanted
-    return x, y, z
+    return _xyz(wanted)
 
 
 def output_grid(
@@ -84,24 +115,33 @@ def output_grid(
         affine_ras: of the input.
         spacing_out_xyz_mm: wanted spacing along x, y, z.
         low_pass: whether the taps average over the output voxel's footprint when downsampling.
+
+    Returns:
+        The grid; an axis whose voxels stay where they are keeps its native spacing exactly.
     """
     spacing_in = geometry.spacing_xyz_mm(affine_ras)
     n_in = shape_zyx[::-1]
     n_out = tuple(output_size(n, s, t) for n, s, t in zip(n_in, spacing_in, spacing_out_xyz_mm, strict=True))
-    taps = [
+    taps = tuple(
         linear_taps(n, s, m, t, low_pass=low_pass)
         for n, s, m, t in zip(n_in, spacing_in, n_out, spacing_out_xyz_mm, strict=True)
-    ]
+    )
     if all(t.identity for t in taps):
-        affine_out = np.array(affine_ras, dtype=np.float64)
+        spacing_out, affine_out = spacing_in, np.array(affine_ras, dtype=np.float64)
     else:
-        start_mm = [
-            first_centre_mm(n, s, m, t) for n, s, m, t in zip(n_in, spacing_in, n_out, spacing_out_xyz_mm, strict=True)
+        # Voxels that do not move keep the spacing and the place they have.
+        spacing_out = _xyz(s if k.identity else t for k, s, t in zip(taps, spacing_in, spacing_out_xyz_mm, strict=True))
+        start_index = [
+            0.0 if k.identity else first_centre_mm(n, s, m, t) / s
+            for k, n, s, m, t in zip(taps, n_in, spacing_in, n_out, spacing_out, strict=True)
         ]
-        start_index = [mm / round(s, SPACING_DECIMALS) for mm, s in zip(start_mm, spacing_in, strict=True)]
-        affine_out = geometry.compose(
-            geometry.direction(affine_ras), spacing_out_xyz_mm, geometry.apply(affine_ras, np.array(start_index))
-        )
-    x, y, z = n_out
-    tx, ty, tz = taps
-    return OutputGrid((z, y, x), spacing_out_xyz_mm, affine_out, (tz, ty, tx))
+        origin = geometry.apply(affine_ras, np.array(start_index))
+        affine_out = geometry.compose(geometry.direction(affine_ras), spacing_out, origin)
+    (x, y, z), (tx, ty, tz) = n_out, taps
+    spacing = _xyz(round(s, AFFINE_DECIMALS) for s in spacing_out)
+    return OutputGrid((z, y, x), spacing, steady_affine(affine_out), (tz, ty, tx))
+
+
+def _xyz(values: Iterable[float]) -> tuple[float, float, float]:
+    x, y, z = values
+    return x, y, z

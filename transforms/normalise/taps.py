@@ -8,11 +8,25 @@ import numpy as np
 import numpy.typing as npt
 
 SPACING_DECIMALS = 6
-"""Spacings are rounded to this many decimals of a mm (a nanometre) before a grid is computed, so that the noise of
-single-precision headers, and of a flip, cannot change it."""
+"""Spacings that are equal to this many decimals of a mm (a nanometre) are the same spacing: the noise of
+single-precision headers changes neither the number of output voxels nor whether an axis is resampled at all."""
+
+POSITION_STEP_MM = 2.0**-36
+"""Positions are computed from spacings rounded to multiples of this (15 pm): fine enough to leave every
+single-precision spacing as it is, coarse enough to drop the last bits in which flips and rotations differ."""
 
 INTEGER_WEIGHT = 1 << 12
 """What a weight of 1 becomes where coverage is counted in integers: three axes multiply to 2**36."""
+
+
+def steady_mm(length_mm: float) -> float:
+    """`length_mm` to the nearest multiple of `POSITION_STEP_MM`."""
+    return round(length_mm / POSITION_STEP_MM) * POSITION_STEP_MM
+
+
+def same_spacing(a_mm: float, b_mm: float) -> bool:
+    """Whether two spacings are one, to `SPACING_DECIMALS`."""
+    return round(a_mm, SPACING_DECIMALS) == round(b_mm, SPACING_DECIMALS)
 
 
 def output_size(n_in: int, spacing_in_mm: float, spacing_out_mm: float) -> int:
@@ -26,18 +40,19 @@ def first_centre_mm(n_in: int, spacing_in_mm: float, n_out: int, spacing_out_mm:
 
     Symmetric in the two ends of the axis, so flipping before or after resampling gives the same voxels.
     """
-    s, t = round(spacing_in_mm, SPACING_DECIMALS), round(spacing_out_mm, SPACING_DECIMALS)
-    return ((n_in - 1) * s - (n_out - 1) * t) / 2
+    return ((n_in - 1) * spacing_in_mm - (n_out - 1) * spacing_out_mm) / 2
 
 
 @dataclass(frozen=True, eq=False)
 class Taps:
     """Weights of one axis. Output `o` is `sum(weights[o, k] * input[first[o] + k])`; k runs over all columns.
 
+    Row `n_out - 1 - o` is row `o` seen from the other end of the axis, to the last bit.
+
     Attributes:
         first: (n_out,) int32, first input index; `first + width - 1 < n_in` always, so no bounds are checked later.
         weights: (n_out, width) float64, each row sums to 1. Beyond the outermost input centres values clamp.
-        integer: (n_out, width) int64, the same weights times `INTEGER_WEIGHT`, rounded; for exact counting.
+        integer: (n_out, width) int64, the same weights times `INTEGER_WEIGHT`, rounded; each row sums to it exactly.
         identity: each output is the input of the same index.
     """
 
@@ -50,6 +65,24 @@ class Taps:
     def width(self) -> int:
         """Input voxels per output voxel."""
         return int(self.weights.shape[1])
+
+    def flipped(self, n_in: int) -> Taps:
+        """The same outputs from an input of `n_in` voxels that is stored in the opposite direction."""
+        first = (n_in - self.width - self.first).astype(np.int32)
+        identity = self.identity and len(self.first) == 1
+        return Taps(first, self.weights[:, ::-1].copy(), self.integer[:, ::-1].copy(), identity)
+
+    def cut(self, start: int, stop: int) -> Taps:
+        """The taps of outputs `start` to `stop` (exclusive) only."""
+        whole = start == 0 and stop == len(self.first)
+        rows = slice(start, stop)
+        return Taps(self.first[rows], self.weights[rows], self.integer[rows], self.identity and whole)
+
+
+def identity_taps(n: int) -> Taps:
+    """Each output is the input of the same index."""
+    ones = np.ones((n, 1))
+    return Taps(np.arange(n, dtype=np.int32), ones, (ones * INTEGER_WEIGHT).astype(np.int64), identity=True)
 
 
 def linear_taps(n_in: int, spacing_in_mm: float, n_out: int, spacing_out_mm: float, *, low_pass: bool) -> Taps:
@@ -65,25 +98,67 @@ def linear_taps(n_in: int, spacing_in_mm: float, n_out: int, spacing_out_mm: flo
         spacing_out_mm: t, mm.
         low_pass: widen the kernel to the output voxel's footprint when t > s.
     """
-    s, t = round(spacing_in_mm, SPACING_DECIMALS), round(spacing_out_mm, SPACING_DECIMALS)
-    if n_in == n_out and s == t:
-        ones = np.ones((n_out, 1))
-        return Taps(np.arange(n_out, dtype=np.int32), ones, (ones * INTEGER_WEIGHT).astype(np.int64), identity=True)
-    radius = max(1.0, t / s) if low_pass else 1.0
-    width = min(n_in, int(np.ceil(2 * radius)) + 1)
-    first = np.zeros(n_out, dtype=np.int32)
-    weights = np.zeros((n_out, width))
-    # Computed from the two ends inwards, so that the weights are mirror images to the last bit.
-    for o in range((n_out + 1) // 2):
-        centre = (o - (n_out - 1) / 2) * (t / s) + (n_in - 1) / 2
-        low = int(np.ceil(centre - radius))
-        start = min(max(low, 0), n_in - width)
-        row = np.zeros(width)
-        for i in range(low, int(np.floor(centre + radius)) + 1):
-            row[min(max(i, 0), n_in - 1) - start] += max(0.0, 1.0 - abs(i - centre) / radius)
-        row /= row.sum()
-        mirrored = n_out - 1 - o
-        first[o], weights[o] = start, row
-        if mirrored != o:
-            first[mirrored], weights[mirrored] = n_in - width - start, row[::-1]
-    return Taps(first, weights, np.rint(weights * INTEGER_WEIGHT).astype(np.int64), identity=False)
+    if n_in == n_out and same_spacing(spacing_in_mm, spacing_out_mm):
+        return identity_taps(n_in)
+    ratio = steady_mm(spacing_out_mm) / steady_mm(spacing_in_mm)
+    radius = max(1.0, ratio) if low_pass else 1.0
+
+    # Only the first half of the rows is computed, the rest is their mirror image, bit for bit.
+    half = (n_out + 1) // 2
+    centre = (np.arange(half) - (n_out - 1) / 2) * ratio + (n_in - 1) / 2
+    index = np.ceil(centre - radius).astype(np.int64)[:, None] + np.arange(int(np.ceil(2 * radius)) + 1)
+    triangle = np.maximum(0.0, 1.0 - np.abs(index - centre[:, None]) / radius)
+    triangle[triangle == 0] = 0.0
+    index = np.clip(index, 0, n_in - 1)
+
+    touched = triangle > 0
+    lowest = np.where(touched, index, n_in).min(axis=1)
+    highest = np.where(touched, index, -1).max(axis=1)
+    width = int((highest - lowest).max()) + 1
+    if n_out % 2 and width > 2 and width < n_in and (n_in - width) % 2:
+        width += 1  # the row in the very middle is its own mirror image only if it can be centred
+    start = np.minimum(lowest, n_in - width)
+    centred = bool(n_out % 2) and (n_in - width) % 2 == 0
+    if centred:
+        start[-1] = (n_in - width) // 2
+
+    weights = np.zeros((half, width))
+    rows = np.arange(half)
+    total = np.zeros(half)
+    for k in range(index.shape[1]):  # a few columns; a written-out sum has one order on every CPU
+        kept = touched[:, k]
+        weights[rows[kept], index[kept, k] - start[kept]] += triangle[kept, k]
+        total += triangle[:, k]
+    if centred:  # the two ends were summed in opposite orders
+        weights[-1] = (weights[-1] + weights[-1, ::-1]) / 2
+    weights /= total[:, None]
+    integer = _integer_weights(weights, symmetric_last=centred)
+
+    mirrored = slice(n_out // 2 - 1, None, -1) if n_out > 1 else slice(0, 0)
+    return Taps(
+        np.concatenate([start, (n_in - width - start)[mirrored]]).astype(np.int32),
+        np.concatenate([weights, weights[mirrored, ::-1]]),
+        np.concatenate([integer, integer[mirrored, ::-1]]),
+        identity=False,
+    )
+
+
+def _integer_weights(weights: npt.NDArray[np.float64], *, symmetric_last: bool) -> npt.NDArray[np.int64]:
+    """Weights times `INTEGER_WEIGHT`; what rounding leaves over goes to the largest, so that each row sums exactly.
+
+    Args:
+        weights: (rows, width).
+        symmetric_last: the columns of the last row mirror each other and have to stay so.
+    """
+    integer = np.rint(weights * INTEGER_WEIGHT).astype(np.int64)
+    missing = INTEGER_WEIGHT - integer.sum(axis=1)
+    rows = np.arange(len(weights))
+    largest = weights.argmax(axis=1)
+    if symmetric_last:
+        width = weights.shape[1]
+        largest[-1] = width // 2
+        if width % 2 == 0:  # both halves are equal, so an even number is missing
+            missing[-1] //= 2
+            integer[-1, width - 1 - largest[-1]] += missing[-1]
+    integer[rows, largest] += missing
+    return integer

@@ -1,0 +1,262 @@
+"""One image, from as published to as stored: array, affine and record change together, here and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mdfp import geometry
+from mdfp.geometry import Affine
+from mdfp.sample import Grid, SampleImage
+from schemas.case import CaseImage
+from schemas.reasons import Reason
+from schemas.recipe import Limits, Recipe
+from transforms.normalise import intensity, layout
+from transforms.normalise.content_hash import content_hash
+from transforms.normalise.grid import AFFINE_DECIMALS, OutputGrid, acquisition_axis, output_grid, target_spacing
+from transforms.normalise.intensity import Encoding
+from transforms.normalise.orientation import canonicalise
+from transforms.normalise.resample import resample
+from transforms.normalise.statistics import Measured, body_box, body_threshold, measure
+from transforms.normalise.survey import Box, survey
+from transforms.normalise.taps import output_size
+from transforms.rejected import Rejected
+from transforms.volume import Volume
+
+MIN_CT_SPAN_HU = 100.0
+"""A CT whose values span less is probably not in HU: air and water alone are 1000 HU apart."""
+
+
+@dataclass(frozen=True, eq=False)
+class NormalisedImage:
+    """An image as stored.
+
+    Attributes:
+        array_zyx: stored values, C order.
+        record: what the index says of it.
+        grid: where its voxels lie, and the taps that made them from `canonical`; labels are brought to it the same way.
+        canonical: the native volume with its axes along R, A, S.
+        crop: box of the whole resampled grid that was kept, or None when nothing was cut off; `grid` is cut already.
+        done: what was done, step by step.
+        warnings: what a user may want to look at.
+    """
+
+    array_zyx: npt.NDArray[Any]
+    record: SampleImage
+    grid: OutputGrid
+    canonical: Volume
+    crop: Box | None
+    done: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def normalise_image(volume: Volume, case_image: CaseImage, recipe: Recipe) -> NormalisedImage:
+    """Turn, resample, encode and describe an image as the recipe asks.
+
+    Memory at its highest is the volume's own buffer, the stored array, and one of a few planes; a copy of the buffer is
+    added only where its fastest axis in memory is not x, or its type has no kernel (see `transforms.normalise.layout`).
+
+    Args:
+        volume: as read, native values and geometry.
+        case_image: what the inventory knows of it.
+        recipe: geometry, intensity and limits are used.
+
+    Raises:
+        Rejected: NOT_FINITE, more such voxels than the limits allow; TOO_LARGE, the output grid exceeds the limits.
+    """
+    modality = case_image.modality
+    done: list[str] = []
+    warnings: list[str] = []
+    canonical = _working(canonicalise(volume))
+    native_code = geometry.orientation_code(volume.affine_ras)
+    if native_code != "RAS":
+        done.append(f"axes turned from {native_code} to RAS")
+
+    threshold = body_threshold(modality)
+    native = _measure(canonical, threshold)
+    _check_finite(native, recipe.limits)
+    digest = content_hash(canonical.array_zyx, native.survey, scale=canonical.scale, offset=canonical.offset)
+
+    grid = _output_grid(canonical, modality, recipe)
+    code = intensity.encoding(
+        modality,
+        volume.array_zyx.dtype if canonical.scale == volume.scale else canonical.array_zyx.dtype,
+        native.survey,
+        scale=canonical.scale,
+        offset=canonical.offset,
+        padding=canonical.padding,
+        store=recipe.intensity.store,
+    )
+    array = resample(
+        canonical.array_zyx,
+        grid.taps_zyx,
+        dtype=code.dtype,
+        lower=code.lower,
+        padding=code.padding,
+        gain=code.gain,
+        bias=code.bias,
+    )
+    floored = modality == "CT" and recipe.intensity.store != "native"
+    padding_voxels = _replaced(canonical.array_zyx, native, code) if floored else 0
+    done += _resampling_done(canonical, grid, low_pass=recipe.geometry.low_pass)
+    done += _intensity_done(code, native, padding_voxels, canonical, modality)
+    if modality == "CT" and native.stats.maximum - native.stats.minimum < MIN_CT_SPAN_HU:
+        warnings.append(
+            f"CT values run from {native.stats.minimum:g} to {native.stats.maximum:g}, expected a span of at least"
+            f" {MIN_CT_SPAN_HU:g} HU: the source may not be in HU"
+        )
+
+    crop = None
+    if recipe.geometry.crop == "foreground":
+        box = body_box(survey(array), threshold, scale=code.scale, offset=code.offset)
+        if box is None:
+            warnings.append("no body found, not cropped")
+        elif box != (0, 0, 0, *grid.shape_zyx):
+            crop, grid = box, grid.cut(box)
+            array = np.ascontiguousarray(array[box[0] : box[3], box[1] : box[4], box[2] : box[5]])
+            done.append("cropped to the body")
+
+    asked = recipe.intensity.modalities.get(modality)
+    stored = measure(
+        array,
+        lambda seen: body_box(seen, threshold, scale=code.scale, offset=code.offset),
+        scale=code.scale,
+        offset=code.offset,
+        percents=intensity.wanted_percentiles(modality, asked),
+    )
+    normalisation = intensity.default_normalisation(modality, asked, stored.percentiles)
+    if recipe.intensity.store == "normalised":
+        array = intensity.bake(array, normalisation, scale=code.scale, offset=code.offset)
+        code = replace(code, dtype=array.dtype, scale=1 / intensity.NORMALISED_STEPS, offset=0.0, unit=None)
+        done.append(f"{normalisation.kind} [{normalisation.lower:g}, {normalisation.upper:g}] mapped to [0, 1]")
+        normalisation = intensity.BAKED
+        box = stored.body_box
+        stored = measure(array, lambda seen: box, scale=code.scale)
+
+    record = SampleImage(
+        name=case_image.header.name,
+        modality=modality,
+        axes="zyx",
+        dtype=array.dtype.name,
+        unit=code.unit,
+        scale=code.scale,
+        offset=code.offset,
+        native=grid_record(volume.shape_zyx, volume.affine_ras),
+        stored=grid_record(grid.shape_zyx, grid.affine_ras),
+        native_dtype=case_image.header.dtype,
+        obliquity_deg=geometry.obliquity_deg(volume.affine_ras),
+        acquisition=case_image.acquisition,
+        acquisition_axis="xyz"[acquisition_axis(geometry.spacing_xyz_mm(canonical.affine_ras))],
+        native_intensity=native.stats,
+        stored_intensity=stored.stats,
+        normalisation=normalisation,
+        padding_voxels=padding_voxels,
+        nonfinite_voxels=native.survey.nonfinite,
+        body_box=stored.body_box,
+        content_hash=digest,
+    )
+    return NormalisedImage(array, record, grid, canonical, crop, tuple(done), tuple(warnings))
+
+
+def grid_record(shape_zyx: tuple[int, int, int], affine_ras: Affine) -> Grid:
+    """Where voxels lie, as the index says it."""
+    return Grid(
+        shape=shape_zyx,
+        spacing_xyz_mm=tuple(round(s, AFFINE_DECIMALS - 1) for s in geometry.spacing_xyz_mm(affine_ras)),
+        orientation=geometry.orientation_code(affine_ras),
+        affine_ras=tuple(float(v) for v in np.asarray(affine_ras).reshape(-1)),
+    )
+
+
+def _working(canonical: Volume) -> Volume:
+    """A canonical volume whose rows are contiguous and whose scale is positive."""
+    if canonical.scale == 0:
+        raise ValueError("a volume's scale is zero: readers turn that into 1")
+    if canonical.scale > 0:
+        return replace(canonical, array_zyx=layout.settle(canonical.array_zyx))
+    # A negative slope reverses the order of values; the physical numbers themselves do not have that trap.
+    physical = (canonical.array_zyx * np.float64(canonical.scale) + canonical.offset).astype(np.float32)
+    padding = None if canonical.padding is None else canonical.padding * canonical.scale + canonical.offset
+    return replace(canonical, array_zyx=layout.settle(physical), scale=1.0, offset=0.0, padding=padding)
+
+
+def _measure(canonical: Volume, threshold: float | None) -> Measured:
+    scale, offset = canonical.scale, canonical.offset
+    return measure(
+        canonical.array_zyx,
+        lambda seen: body_box(seen, threshold, scale=scale, offset=offset),
+        scale=scale,
+        offset=offset,
+    )
+
+
+def _check_finite(native: Measured, limits: Limits) -> None:
+    seen = native.survey
+    fraction = seen.nonfinite / seen.voxels
+    if fraction > limits.max_nonfinite_fraction or seen.nonfinite == seen.voxels:
+        raise Rejected(
+            Reason.NOT_FINITE,
+            f"expected at most {limits.max_nonfinite_fraction:g} of the voxels to be NaN or infinite, found"
+            f" {seen.nonfinite} of {seen.voxels} ({fraction:.4g})",
+        )
+
+
+def _output_grid(canonical: Volume, modality: str, recipe: Recipe) -> OutputGrid:
+    wanted = target_spacing(
+        geometry.spacing_xyz_mm(canonical.affine_ras),
+        recipe.geometry.spacing_for(modality),
+        upsample=recipe.geometry.upsample == "allow",
+    )
+    limits = recipe.limits
+    native_mm = geometry.spacing_xyz_mm(canonical.affine_ras)
+    x, y, z = (output_size(n, s, t) for n, s, t in zip(canonical.shape_zyx[::-1], native_mm, wanted, strict=True))
+    if z * y * x > limits.max_voxels or max(z, y, x) > limits.max_edge:
+        raise Rejected(
+            Reason.TOO_LARGE,
+            f"at {_mm(wanted)} the volume would have {x} x {y} x {z} voxels, expected at most {limits.max_voxels} and"
+            f" {limits.max_edge} along an axis",
+        )
+    return output_grid(canonical.shape_zyx, canonical.affine_ras, wanted, low_pass=recipe.geometry.low_pass)
+
+
+def _replaced(array_zyx: npt.NDArray[Any], native: Measured, code: Encoding) -> int:
+    """Finite voxels that were below the floor or equal to the padding value."""
+    assert code.lower is not None
+    if native.distribution.counts is not None:
+        return native.distribution.replaced(code.lower, code.padding)
+    total = 0
+    for plane in array_zyx:
+        replaced = (plane < code.lower) & np.isfinite(plane)
+        if code.padding is not None:
+            replaced |= plane == code.padding
+        total += int(np.count_nonzero(replaced))
+    return total
+
+
+def _mm(spacing_xyz_mm: tuple[float, ...]) -> str:
+    return " x ".join(f"{s:g}" for s in spacing_xyz_mm) + " mm"
+
+
+def _resampling_done(canonical: Volume, grid: OutputGrid, *, low_pass: bool) -> list[str]:
+    if grid.identity:
+        return []
+    kernel = "linear, low-pass where coarser" if low_pass else "linear"
+    native = _mm(geometry.spacing_xyz_mm(canonical.affine_ras))
+    return [f"resampled from {native} to {_mm(grid.spacing_xyz_mm)} ({kernel})"]
+
+
+def _intensity_done(
+    code: Encoding, native: Measured, padding_voxels: int, canonical: Volume, modality: str
+) -> list[str]:
+    done = []
+    if native.survey.nonfinite:
+        done.append(f"{native.survey.nonfinite} voxels that were not finite replaced")
+    if padding_voxels:
+        done.append(f"{padding_voxels} padding voxels set to {intensity.CT_FLOOR_HU:g} HU")
+    if (code.scale, code.offset) != (canonical.scale, canonical.offset):
+        target = "HU" if modality == "CT" else f"{code.dtype.name} between its own minimum and maximum"
+        done.append(f"stored as {target}")
+    return done
