@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 the run failed or a gate did not pass; 2 wrong use, nothin
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import shlex
 import sys
@@ -364,4 +365,9 @@ def _reasons(holes: Any) -> dict[str, int]:
 def main() -> None:
     """Entry point of `python -m pipelines`."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "False")
+    # Beam's import remarks on what it could also do; our own messages do not go through logging.
+    if level := os.environ.get("MDFP_LOG"):
+        logging.basicConfig(level=level)
+    else:
+        logging.disable(logging.WARNING)
     app(prog_name="python -m pipelines")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -75,7 +74,7 @@ class Engine:
 
 
 def _prepare() -> None:
-    """Make worker processes find our modules and keep to one thread each; keep Beam's chatter for those who ask."""
+    """Make worker processes find our modules and keep to one thread each."""
     checkout = str(Path(__file__).resolve().parent.parent)
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if checkout not in paths:
@@ -87,7 +86,6 @@ def _prepare() -> None:
     here = str(Path(sys.executable).parent)
     if not os.environ.get("PATH", "").startswith(here):
         os.environ["PATH"] = os.pathsep.join([here, os.environ.get("PATH", "")])
-    logging.getLogger("apache_beam").setLevel(os.environ.get("MDFP_BEAM_LOG", "ERROR"))
 
 
 def local_workers(asked: int | None) -> int:

@@ -30,7 +30,7 @@ class ShardStatus:
     built: bool
 
 
-@dataclass(frozen=True)
+@dataclass
 class BuildShards(beam.PTransform):
     """Row numbers of a plan's shard table → a `ShardStatus` each; the shards themselves go to the corpus.
 

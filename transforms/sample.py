@@ -231,7 +231,8 @@ def check_invariants(record: Sample, recipe: Recipe, palette: Sequence[PaletteEn
                 Reason.INVARIANT,
                 f"{structure.structure} is said to be in layer {structure.layer!r}, which is not there",
             )
-        if structure.state == State.PRESENT and not structure.native_voxels:
+        # A structure that is there by its parts alone (a kidney by its two sides) has no layer of its own.
+        if structure.state == State.PRESENT and structure.layer is not None and not structure.native_voxels:
             raise Rejected(Reason.INVARIANT, f"{structure.structure} is present with no voxel")
 
 

@@ -1,0 +1,108 @@
+"""A phantom bucket of small scans, and corpora built from it through the real pipelines."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from examples import phantom
+from examples.phantom.truth import CaseTruth, Truth
+from mdfp.sample import Sample
+from pipelines import run as runs
+from pipelines.build import BuildOptions
+from pipelines.console import Console
+from pipelines.plan import read_latest
+from pipelines.runner import Engine
+from pipelines.workspace import Workspace, open_workspace
+from transforms.plan.planner import Plan, Selection
+from transforms.plan.published import load as load_published
+
+RECIPE = Path(__file__).parents[2] / "examples" / "recipes" / "demo.yaml"
+KEY = "a key for tests, of sixteen bytes and more"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patient_key():
+    before = os.environ.get("MDFP_PATIENT_KEY")
+    os.environ["MDFP_PATIENT_KEY"] = KEY
+    yield
+    if before is None:
+        del os.environ["MDFP_PATIENT_KEY"]
+    else:
+        os.environ["MDFP_PATIENT_KEY"] = before
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """The raw data, and the truth about them."""
+
+    folder: Path
+    truth: Truth
+
+    def roots(self) -> list[str]:
+        return [f"{source}={self.folder / source}" for source in phantom.SOURCES]
+
+
+@pytest.fixture(scope="session")
+def bucket(tmp_path_factory) -> Bucket:
+    folder = tmp_path_factory.mktemp("phantom") / "bucket"
+    return Bucket(folder, phantom.write_bucket(folder, scale="small"))
+
+
+@dataclass(frozen=True)
+class BuiltCorpus:
+    """A corpus that `run` made."""
+
+    workspace: Workspace
+    bucket: Bucket
+    plan: Plan
+
+    @property
+    def folder(self) -> Path:
+        assert self.workspace.corpus.folder is not None
+        return self.workspace.corpus.folder
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        published = load_published(self.workspace.corpus)
+        assert published is not None
+        return published.samples
+
+    def truth_of(self, case_id: str) -> CaseTruth:
+        """The truth about the case that became (or should have become) a sample."""
+        found = next(o for o in self.plan.objects if o.case_id == case_id and o.array.startswith("image:"))
+        return self.bucket.truth.case_of(found.source, found.path)
+
+    def digests(self) -> dict[str, str]:
+        """sha256 of everything that must be equal wherever the corpus is built."""
+        files = [f for part in ("shards", "manifests", "index", "rejects") for f in (self.folder / part).rglob("*.*")]
+        return {str(f.relative_to(self.folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(files)}
+
+
+Build = Callable[..., BuiltCorpus]
+
+
+@pytest.fixture(scope="session")
+def build_corpus(bucket) -> Build:
+    """Run all four stages into a folder."""
+
+    def build(
+        out: Path, *, recipe: Path = RECIPE, workers: int = 1, source: Bucket = bucket, selection: Selection = Selection()
+    ) -> BuiltCorpus:
+        workspace = open_workspace(recipe, source.roots(), str(out))
+        console = Console(quiet=True, as_json=True)
+        runs.run(workspace, selection, Engine(workers), BuildOptions(max_holes=0.9), console)
+        return BuiltCorpus(workspace, source, read_latest(workspace))
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def corpus(build_corpus, tmp_path_factory) -> BuiltCorpus:
+    """The corpus of the demo recipe, built in process."""
+    return build_corpus(tmp_path_factory.mktemp("built") / "corpus")

@@ -1,0 +1,274 @@
+r"""Beam: from chunks of a listing to inventory rows. References and headers only; pixels are never read.
+
+    chunk of file cases   -> headers of each case ----------------------------------\
+    chunk of DICOM files  -> header of each -> group by series -> diagnose ----------+-> rows -> group -> part files
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+
+from mdfp import arrow, canonical
+from schemas.case import Case, ObjectRecord, Reject
+from schemas.recipe import Recipe
+from schemas.source import Source
+from transforms import commit
+from transforms.inventory import Inventoried, inventory_case, object_reject
+from transforms.inventory_series import ReadFile, group_key, inventory_series, read_header
+from transforms.layouts.group import Grouped, group
+from transforms.pseudonym import PatientKeys
+from transforms.rejected import Rejected
+from transforms.store import CorpusStore, ListedObject, SourceStore
+
+CASES_PER_CHUNK = 32
+"""File cases whose headers one element reads."""
+
+FILES_PER_CHUNK = 512
+"""DICOM instances whose headers one element reads."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A reference to work: cases or header files [start, stop) of a source's grouped listing."""
+
+    source: str
+    kind: str
+    """`cases` or `headers`."""
+    start: int
+    stop: int
+
+
+def chunks(source: str, grouped: Grouped) -> list[Chunk]:
+    """The work that a grouped listing is."""
+    result = []
+    for kind, total, size in (
+        ("cases", len(grouped.cases), CASES_PER_CHUNK),
+        ("headers", len(grouped.headers), FILES_PER_CHUNK),
+    ):
+        result += [Chunk(source, kind, start, min(total, start + size)) for start in range(0, total, size)]
+    return result
+
+
+@dataclass(frozen=True)
+class InventoryJob:
+    """What workers need to know; small, and the same for all of them.
+
+    Attributes:
+        out: URL of the corpus.
+        folder: where listings lie and parts go, below the corpus.
+        roots: (source id, URL) of each source's files.
+        sources: (source id, manifest as JSON).
+        recipe: the recipe as JSON, for limits, label faults and estimates.
+        secret: what pseudonyms are made with. It travels to workers and is written nowhere.
+        parts: part files the rows are written to.
+        attempts: how often a failing request to a store is tried.
+    """
+
+    out: str
+    folder: str
+    roots: tuple[tuple[str, str], ...]
+    sources: tuple[tuple[str, str], ...]
+    recipe: str
+    secret: bytes
+    parts: int
+    attempts: int = 4
+
+
+class _Opened:
+    """What a worker opens once: stores, manifests, and the grouped listings it is asked for."""
+
+    def __init__(self, job: InventoryJob):
+        self.corpus = CorpusStore(job.out)
+        self.stores = {source: SourceStore(root) for source, root in job.roots}
+        self.sources = {i: Source.model_validate_json(text) for i, text in job.sources}
+        self.recipe = Recipe.model_validate_json(job.recipe)
+        self.keys = PatientKeys(job.secret)
+        self._job = job
+        self._grouped: dict[str, Grouped] = {}
+
+    def grouped(self, source: str) -> Grouped:
+        """The source's listing, grouped again: the same as the driver's, because grouping is pure."""
+        if source not in self._grouped:
+            listing = read_listing(self.corpus, self._job.folder, source)
+            read = self.stores[source].read
+            self._grouped[source] = group(self.sources[source], listing, read, self.keys)
+        return self._grouped[source]
+
+    def settings(self) -> dict[str, object]:
+        """What the inventory functions take from the recipe."""
+        return {"on_fault": self.recipe.labels.on_fault, "wanted": self.recipe.geometry}
+
+
+class InventoryCasesFn(beam.DoFn):
+    """Chunks of file cases → their rows."""
+
+    def __init__(self, job: InventoryJob):
+        self._job = job
+
+    def setup(self) -> None:
+        """Open stores."""
+        self._opened = _Opened(self._job)
+
+    def process(self, chunk: Chunk) -> Iterator[Inventoried]:
+        """Read the headers of each case."""
+        o = self._opened
+        for files in o.grouped(chunk.source).cases[chunk.start : chunk.stop]:
+            found = commit.with_retries(
+                lambda: inventory_case(  # called at once, in this very iteration
+                    files,  # noqa: B023
+                    o.sources[chunk.source],
+                    o.stores[chunk.source],
+                    o.keys,
+                    o.recipe.limits,
+                    **o.settings(),  # type: ignore[arg-type]
+                ),
+                attempts=self._job.attempts,
+            )
+            Metrics.counter("Inventory", "cases" if found.case else "rejects").inc()
+            yield found
+
+
+class ReadInstancesFn(beam.DoFn):
+    """Chunks of DICOM files → ((source, group), header); what is no image goes straight to the rows."""
+
+    REJECTS = "rejects"
+
+    def __init__(self, job: InventoryJob):
+        self._job = job
+
+    def setup(self) -> None:
+        """Open stores."""
+        self._opened = _Opened(self._job)
+
+    def process(self, chunk: Chunk) -> Iterator[object]:
+        """Read each header."""
+        o = self._opened
+        for file in o.grouped(chunk.source).headers[chunk.start : chunk.stop]:
+            try:
+                read = commit.with_retries(
+                    lambda: read_header(file, o.stores[chunk.source]),  # noqa: B023 (called at once)
+                    attempts=self._job.attempts,
+                )
+            except Rejected as verdict:
+                Metrics.counter("Inventory", "rejects").inc()
+                reject = object_reject(file.object, o.sources[chunk.source], o.keys, verdict)
+                yield beam.pvalue.TaggedOutput(self.REJECTS, Inventoried(None, (), (reject,)))
+            else:
+                yield (f"{chunk.source}\n{group_key(read)}", read)
+
+
+class DiagnoseSeriesFn(beam.DoFn):
+    """((source, group), headers) → rows of the cases that the series are."""
+
+    def __init__(self, job: InventoryJob):
+        self._job = job
+
+    def setup(self) -> None:
+        """Open stores."""
+        self._opened = _Opened(self._job)
+
+    def process(self, element: tuple[str, Iterable[ReadFile]]) -> Iterator[Inventoried]:
+        """Diagnose the series of one group."""
+        name, files = element
+        source, _, _ = name.partition("\n")
+        o = self._opened
+        yield from inventory_series(
+            list(files),
+            o.sources[source],
+            o.stores[source],
+            o.keys,
+            o.recipe.limits,
+            **o.settings(),  # type: ignore[arg-type]
+        )
+
+
+class WritePartFn(beam.DoFn):
+    """(part number, rows) → one part file, create-only: written twice it is the same."""
+
+    def __init__(self, job: InventoryJob):
+        self._job = job
+
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[int]:
+        """Write the rows in a fixed order."""
+        part, rows = element
+        data = b"".join(row + b"\n" for row in sorted(rows))
+        commit.create_same(data, CorpusStore(self._job.out), part_path(self._job.folder, part))
+        yield part
+
+
+@dataclass
+class TakeInventory(beam.PTransform):
+    """Chunks → part files with one JSON row per case or loose reject; returns the numbers of the parts written."""
+
+    job: InventoryJob
+
+    def expand(self, references: beam.PCollection) -> beam.PCollection:
+        """Two ways to a row, one way to disk."""
+        spread = references | "SpreadChunks" >> beam.Reshuffle()
+        cases = (
+            spread
+            | "KeepFileCases" >> beam.Filter(lambda c: c.kind == "cases")
+            | "ReadCaseHeaders" >> beam.ParDo(InventoryCasesFn(self.job))
+        )
+        instances = (
+            spread
+            | "KeepHeaderFiles" >> beam.Filter(lambda c: c.kind == "headers")
+            | "ReadInstanceHeaders"
+            >> beam.ParDo(ReadInstancesFn(self.job)).with_outputs(ReadInstancesFn.REJECTS, main="instances")
+        )
+        series = (
+            instances.instances
+            | "GroupBySeries" >> beam.GroupByKey()
+            | "DiagnoseSeries" >> beam.ParDo(DiagnoseSeriesFn(self.job))
+        )
+        return (
+            (cases, series, instances[ReadInstancesFn.REJECTS])
+            | "AllRows" >> beam.Flatten()
+            | "ToJson" >> beam.Map(_keyed_row, self.job.parts)
+            | "GroupByPart" >> beam.GroupByKey()
+            | "WritePart" >> beam.ParDo(WritePartFn(self.job))
+        )
+
+
+def _keyed_row(found: Inventoried, parts: int) -> tuple[int, bytes]:
+    row = canonical.dumps(found)
+    return zlib.crc32(row) % parts, row
+
+
+def part_path(folder: str, part: int) -> str:
+    """Where a part lies below the corpus."""
+    return f"{folder}/parts/{part:05d}.jsonl"
+
+
+def parse_rows(data: bytes) -> list[Inventoried]:
+    """The rows of a part file."""
+    return [
+        Inventoried(
+            case=None if row["case"] is None else arrow.from_dict(Case, row["case"]),
+            objects=tuple(arrow.from_dict(ObjectRecord, o) for o in row["objects"]),
+            rejects=tuple(arrow.from_dict(Reject, r) for r in row["rejects"]),
+            study_day=row["study_day"],
+        )
+        for row in map(json.loads, data.splitlines())
+    ]
+
+
+def listing_path(folder: str, source: str) -> str:
+    """Where a source's listing lies below the corpus."""
+    return f"{folder}/listings/{source}.jsonl"
+
+
+def listing_bytes(listing: Iterable[ListedObject]) -> bytes:
+    """A listing as JSON lines."""
+    return b"".join(canonical.dumps([o.path, o.bytes, o.version]) + b"\n" for o in listing)
+
+
+def read_listing(corpus: CorpusStore, folder: str, source: str) -> list[ListedObject]:
+    """A source's listing as the driver saw it."""
+    return [ListedObject(*json.loads(line)) for line in corpus.read(listing_path(folder, source)).splitlines()]
