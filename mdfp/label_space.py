@@ -38,7 +38,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Literal
 
 import numpy as np
@@ -141,6 +141,20 @@ class LabelSpace:
     def names(self) -> tuple[str, ...]:
         """Names of the classes; the mask holds 1 + position."""
         return tuple(self.classes)
+
+    def held_by(self, name: str) -> frozenset[str]:
+        """Structures of the palette whose voxels are certain to be of a class."""
+        return self._held[name]
+
+    @cached_property
+    def _held(self) -> dict[str, frozenset[str]]:
+        at = {m: i for i, m in enumerate(self._members)}
+        return {
+            name: frozenset(
+                s for s, e in self.hierarchy.palette.items() if any(self._certain[at[m], e.value] for m in members)
+            )
+            for name, members in self.classes.items()
+        }
 
     def states(self, sample: Sample) -> dict[str, State]:
         """State of each class in a sample.

@@ -88,7 +88,9 @@ class IndexEntry:
 
     path: Annotated[str, "below the corpus: index/<number>.parquet"]
     rows: Annotated[int, "samples in it"]
-    rows_sha256: Annotated[str, "sha256 of the rows' canonical JSON, a line each (parquet bytes differ between writers)"]
+    rows_sha256: Annotated[
+        str, "sha256 of the rows' canonical JSON, a line each (parquet bytes differ between writers)"
+    ]
 
 
 @dataclass(frozen=True)

@@ -159,6 +159,18 @@ class OpenSample:
         """`<key>.json` of the shard: what readers without an index get."""
         return dict(json.loads(bytes(self._bytes(self._member("json", "")))))
 
+    def label_space(self, space: Space = None, unknown: Unknown = "ignore") -> LabelSpace:
+        """A label space of the sample's corpus; see `Corpus.label_space`."""
+        return self._corpus.label_space(space, unknown=unknown)
+
+    def only_image(self) -> str:
+        """Name of the sample's image.
+
+        Raises:
+            UsageError: it has none, or several.
+        """
+        return self._image(None).name
+
     def _image(self, name: str | None) -> SampleImage:
         try:
             return self.record.image(name)

@@ -27,7 +27,9 @@ class Grid:
     """Where the voxels of an array lie."""
 
     shape: Annotated[tuple[int, ...], "voxels per axis, in array order (see the array's axes; z, y, x for a volume)"]
-    spacing_xyz_mm: Annotated[tuple[float, ...] | None, "mm between voxel centres along x, y, z; null where none is known"]
+    spacing_xyz_mm: Annotated[
+        tuple[float, ...] | None, "mm between voxel centres along x, y, z; null where none is known"
+    ]
     orientation: Annotated[str | None, "directions the x, y, z axes point to, for example RAS"]
     affine_ras: Annotated[tuple[float, ...] | None, "4x4 row by row: voxel index (x, y, z) to world mm, RAS"]
 
@@ -62,7 +64,9 @@ class Normalisation:
 class Acquisition:
     """How an image was taken: what fusion and training ask of its metadata. Null where the source does not say."""
 
-    sequence: Annotated[str | None, "MR sequence or weighting: T1, T2, FLAIR, ADC, …; or the source's name of the channel"] = None
+    sequence: Annotated[
+        str | None, "MR sequence or weighting: T1, T2, FLAIR, ADC, …; or the source's name of the channel"
+    ] = None
     contrast_phase: Annotated[str | None, "native, arterial, portal-venous, delayed, or the source's word"] = None
     body_part: Annotated[str | None, "DICOM BodyPartExamined (0018,0015)"] = None
     laterality: Annotated[str | None, "DICOM ImageLaterality (0020,0062) or Laterality (0020,0060): L, R, B"] = None
@@ -110,7 +114,9 @@ class SampleLabel:
     origin: Annotated[str, "who made it: expert, model, consensus, pseudo, unknown"]
     native: Annotated[Grid, "the grid the source published"]
     content_hash: Annotated[str, "xxh3-128 of the canonical native labels after remapping"]
-    grid_offset_voxels: Annotated[float, "largest distance of a corner from the image's, in voxels, before it was adopted"]
+    grid_offset_voxels: Annotated[
+        float, "largest distance of a corner from the image's, in voxels, before it was adopted"
+    ]
 
 
 @dataclass(frozen=True)
@@ -123,15 +129,23 @@ class StructureState:
     layer: Annotated[str | None, "layer that holds its voxels; null when it has none"]
     origin: Annotated[str | None, "who looked: expert, model, consensus, pseudo, unknown; null when nobody did"]
     merged_into: Annotated[str | None, "structure that was drawn instead, for state merged"]
-    extent: Annotated[tuple[int, ...] | None, "z0, y0, x0, z1, y1, x1 of the stored voxels that were looked at, for state partial"]
-    native_voxels: Annotated[int | None, "voxels on the native grid, descendants and contained lesions not counted; null when unknown"]
+    extent: Annotated[
+        tuple[int, ...] | None, "z0, y0, x0, z1, y1, x1 of the stored voxels that were looked at, for state partial"
+    ]
+    native_voxels: Annotated[
+        int | None, "voxels on the native grid, descendants and contained lesions not counted; null when unknown"
+    ]
     stored_voxels: Annotated[int | None, "voxels as stored, counted the same way"]
     native_mm3: Annotated[float | None, "native voxels times the native voxel volume"]
     stored_mm3: Annotated[float | None, "stored voxels times the stored voxel volume"]
     box: Annotated[tuple[int, ...] | None, "z0, y0, x0, z1, y1, x1 of the stored voxels, ends exclusive"]
-    blocks: Annotated[tuple[int, ...], "blocks (edge BLOCK_VOXELS of the codec) holding it, as index in C order of the block grid"]
+    blocks: Annotated[
+        tuple[int, ...], "blocks (edge BLOCK_VOXELS of the codec) holding it, as index in C order of the block grid"
+    ]
     vanished: Annotated[bool, "present on the native grid, lost by resampling: not the same as absent"]
-    outside_fraction: Annotated[float | None, "for a structure that lies in another: the fraction of its native voxels outside it"]
+    outside_fraction: Annotated[
+        float | None, "for a structure that lies in another: the fraction of its native voxels outside it"
+    ]
 
 
 @dataclass(frozen=True)

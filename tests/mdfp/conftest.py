@@ -448,7 +448,7 @@ def written(tmp_path_factory) -> Written:
     return write_corpus(tmp_path_factory.mktemp("corpus"), drafts())
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def corpus(written) -> mdfp.Corpus:
     return written.open()
 

@@ -1,0 +1,249 @@
+"""Crops: where to cut, decided from the index alone, and the arrays that a network takes.
+
+Foreground is found from the boxes and occupied blocks that the index holds for each structure, so that nothing is decoded
+but the blocks that a crop touches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mdfp.class_mask import UNTOLD
+from mdfp.codecs import BLOCK_VOXELS
+from mdfp.draw import Draws
+from mdfp.errors import UsageError
+from mdfp.geometry import Affine
+from mdfp.label_space import LabelSpace, Unknown
+from mdfp.opened import Box, OpenSample, Space, Values
+from mdfp.sample import Sample
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A part of a sample, its images and class mask on one grid."""
+
+    key: str
+    """Name of the sample."""
+    source: str
+    """Its source."""
+    box: Box
+    """z0, y0, x0, z1, y1, x1 in stored voxels, ends exclusive; beyond the volume where it was padded."""
+    image: npt.NDArray[Any]
+    """(images, z, y, x): float32, or the stored dtype for `values="stored"`."""
+    classes: npt.NDArray[Any] | None
+    """(z, y, x) class mask, `ignore` in the padding; None for `labels=False`."""
+    affine_ras: Affine | None
+    """Voxel index (x, y, z) of the crop → world mm."""
+    aimed_at: str | None
+    """The class that the crop was placed on; None for a place drawn from the whole volume."""
+
+
+@dataclass(frozen=True)
+class Crops:
+    """What to cut from each sample.
+
+    Attributes:
+        size_zyx: voxels along z, y, x; one number for a cube.
+        per_visit: crops each time a sample comes up.
+        space: classes of the mask; the corpus's default space when None.
+        labels: False to take images only.
+        foreground: fraction of the crops that are placed on a structure: one number, shared evenly by the classes of the
+            space, or a fraction for each class named. A crop so placed covers one whole occupied block of the class (or
+            lies in it, when it is smaller), so it holds voxels of it. Where a sample has none of a class, the others
+            take its share; where it has none of any, the place is drawn from the whole volume.
+        pad: what fills a crop that is larger than its volume: `"constant"` (`fill`) or `"clamp"` (the nearest voxel).
+            The volume lies in the middle. The class mask holds `ignore` there, whatever the rule.
+        fill: the constant, in the numbers asked for; None for 0 in normalised ones, the image's smallest value in others.
+        values: normalised, physical or stored.
+        images: names of the images, which must share a grid; None for the only one.
+        layers: label layers to read; None for all.
+        unknown: see `Corpus.label_space`.
+        ignore: number in the class mask for voxels that cannot be told.
+    """
+
+    size_zyx: int | Sequence[int]
+    per_visit: int = 1
+    space: Space = None
+    labels: bool = True
+    foreground: float | Mapping[str, float] = 0.0
+    pad: Literal["constant", "clamp"] = "constant"
+    fill: float | None = None
+    values: Values = "normalised"
+    images: tuple[str, ...] | None = None
+    layers: Collection[str] | None = None
+    unknown: Unknown = "ignore"
+    ignore: int = UNTOLD
+
+    def __post_init__(self) -> None:
+        size = (self.size_zyx,) * 3 if isinstance(self.size_zyx, int) else tuple(self.size_zyx)
+        if len(size) != 3 or any(not isinstance(s, int) or s < 1 for s in size):
+            raise UsageError(f"crops: size_zyx is one or three positive numbers, found {self.size_zyx!r}")
+        object.__setattr__(self, "size_zyx", size)
+        if self.per_visit < 1:
+            raise UsageError(f"crops: per_visit is at least 1, found {self.per_visit}")
+        if self.pad not in ("constant", "clamp"):
+            raise UsageError(f"crops: pad is 'constant' or 'clamp', found {self.pad!r}")
+        parts = list(self.foreground.values()) if isinstance(self.foreground, Mapping) else [self.foreground]
+        if any(p < 0 for p in parts) or sum(parts) > 1 + 1e-9:
+            raise UsageError(
+                f"crops: foreground fractions are at least 0 and at most 1 together, found {self.foreground}"
+            )
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """Voxels along z, y, x."""
+        z, y, x = self.size_zyx  # type: ignore[misc]  # made a tuple above
+        return z, y, x
+
+    def weights(self, space: LabelSpace) -> dict[str, float]:
+        """Fraction for each class that crops are placed on.
+
+        Raises:
+            UsageError: a fraction for what is no class of the space.
+        """
+        if isinstance(self.foreground, Mapping):
+            if strange := set(self.foreground) - set(space.names):
+                raise UsageError(f"crops: foreground names {sorted(strange)}, the classes are {list(space.names)}")
+            return {n: float(w) for n, w in self.foreground.items() if w > 0}
+        return {n: self.foreground / len(space) for n in space.names} if self.foreground > 0 and len(space) else {}
+
+    def cut(self, sample: OpenSample, *, seed: int, epoch: int, visit: int = 0) -> list[Crop]:
+        """The crops of one visit: a function of (seed, epoch, key, visit) and the index, nothing else.
+
+        Raises:
+            UsageError: images on different grids, or something asked for that the sample does not have.
+            CorpusError: the shard is missing or damaged.
+        """
+        names = self.images or (sample.only_image(),)
+        shape = _shared_shape(sample, names)
+        space = sample.label_space(self.space, self.unknown) if self.labels else None
+        draws = Draws("crop", seed, epoch, sample.key, visit)
+        crops = []
+        for _ in range(self.per_visit):
+            box, aimed_at = self.place(sample.record, names[0], shape, space, draws)
+            crops.append(self._take(sample, names, shape, space, box, aimed_at))
+        return crops
+
+    def place(
+        self, record: Sample, image: str, shape: tuple[int, ...], space: LabelSpace | None, draws: Draws
+    ) -> tuple[Box, str | None]:
+        """Where to cut: (box, class aimed at). Reads the index only."""
+        aimed_at, target = None, None
+        if space is not None and (weights := self.weights(space)):
+            blocks = {name: _blocks(record, image, shape, space, name) for name in weights}
+            present = {name: w for name, w in weights.items() if blocks[name]}
+            total, throw = sum(weights.values()), draws.uniform()
+            if present and throw < total:
+                aimed_at = _choose(present, throw / total)
+                target = blocks[aimed_at][draws.below(len(blocks[aimed_at]))]
+        start = []
+        for axis, (n, size) in enumerate(zip(shape, self.size, strict=True)):
+            if n <= size:
+                start.append(-((size - n) // 2))
+                continue
+            low, high = 0, n - size
+            if target is not None:
+                a, b = target[axis], target[axis + 3]
+                # Cover [a, b), or lie in it when the crop is the smaller; then stay inside the volume.
+                low, high = (b - size, a) if b - a <= size else (a, b - size)
+                low, high = max(0, min(low, n - size)), max(0, min(high, n - size))
+            start.append(low + draws.below(high - low + 1))
+        return (*start, *(a + s for a, s in zip(start, self.size, strict=True))), aimed_at
+
+    def _take(
+        self,
+        sample: OpenSample,
+        names: Sequence[str],
+        shape: tuple[int, ...],
+        space: LabelSpace | None,
+        box: Box,
+        aimed_at: str | None,
+    ) -> Crop:
+        inner: Box = (*(max(0, a) for a in box[:3]), *(min(n, b) for n, b in zip(shape, box[3:], strict=True)))
+        at = tuple(slice(a - o, b - o) for a, b, o in zip(inner[:3], inner[3:], box[:3], strict=True))
+        whole = inner == box
+        stored = self.values == "stored"
+        dtype = np.dtype(sample.record.image(names[0]).dtype) if stored else np.dtype(np.float32)
+        image = np.empty((len(names), *self.size), dtype=dtype)
+        for channel, name in zip(image, names, strict=True):
+            if whole and not stored:
+                sample.image(name, box=inner, values=self.values, out=channel)
+                continue
+            part = sample.image(name, box=inner, values=self.values)
+            if whole:
+                channel[...] = part
+            elif self.pad == "clamp":
+                channel[...] = np.pad(
+                    part, [(s.start, n - s.stop) for s, n in zip(at, self.size, strict=True)], mode="edge"
+                )
+            else:
+                channel[...] = self._constant(sample, name)
+                channel[at] = part
+        classes = None
+        if space is not None:
+            told = sample.classes(space, image=names[0], box=inner, layers=self.layers, ignore=self.ignore)
+            classes = told
+            if not whole:
+                classes = np.full(self.size, self.ignore, dtype=told.dtype)
+                classes[at] = told
+        return Crop(
+            key=sample.key,
+            source=sample.record.source,
+            box=box,
+            image=image,
+            classes=classes,
+            affine_ras=sample.affine(names[0], box=box),
+            aimed_at=aimed_at,
+        )
+
+    def _constant(self, sample: OpenSample, name: str) -> float:
+        if self.fill is not None:
+            return self.fill
+        record = sample.record.image(name)
+        if self.values == "normalised" and record.normalisation.kind != "none":
+            return 0.0
+        low = record.stored_intensity.minimum
+        return round((low - record.offset) / record.scale) if self.values == "stored" else low
+
+
+def _shared_shape(sample: OpenSample, names: Sequence[str]) -> tuple[int, ...]:
+    grids = {name: sample.record.image(name).stored for name in names}
+    first = grids[names[0]]
+    if any((g.shape, g.affine_ras) != (first.shape, first.affine_ras) for g in grids.values()):
+        shapes = {n: g.shape for n, g in grids.items()}
+        raise UsageError(f"{sample.key}: crops of several images need one grid, found shapes {shapes}; name one image")
+    if len(first.shape) != 3:
+        raise UsageError(f"{sample.key}: crops are cut from volumes (z, y, x), {names[0]} has the shape {first.shape}")
+    return first.shape
+
+
+def _blocks(record: Sample, image: str, shape: tuple[int, ...], space: LabelSpace, name: str) -> list[Box]:
+    """The occupied blocks of a class, each cut to its structure's box, in order."""
+    held = space.held_by(name)
+    on_grid = {label.layer for label in record.labels if label.image == image}
+    n = [-(-s // BLOCK_VOXELS) for s in shape]
+    found = []
+    for state in record.structures:
+        if state.structure not in held or state.layer not in on_grid or state.box is None:
+            continue
+        for number in state.blocks:
+            corner = (number // (n[1] * n[2]), number // n[2] % n[1], number % n[2])
+            low = [max(c * BLOCK_VOXELS, a) for c, a in zip(corner, state.box[:3], strict=True)]
+            high = [min((c + 1) * BLOCK_VOXELS, b) for c, b in zip(corner, state.box[3:], strict=True)]
+            found.append((*low, *high))
+    return found
+
+
+def _choose(weights: Mapping[str, float], throw: float) -> str:
+    """The name whose share of the total `throw` in [0, 1) falls on."""
+    left = throw * sum(weights.values())
+    for name, weight in weights.items():
+        left -= weight
+        if left < 0:
+            return name
+    return name

@@ -1,0 +1,323 @@
+"""The order of a training run, and the batches of it.
+
+The order of an epoch is a function of (seed, epoch) and of the samples asked for, and of nothing else: shards are
+shuffled, then samples within windows of that order. Ranks and workers divide it without changing it:
+
+    global order     s0  s1  s2  s3  s4  s5  s6  s7  …
+    step 0, 2 ranks, batch 2:  rank 0 takes s0 s2, rank 1 takes s1 s3
+    step 1:                    rank 0 takes s4 s6, rank 1 takes s5 s7
+    workers of a rank:         worker w of W makes the steps w, w + W, w + 2W, …
+
+so a DataLoader, which asks its workers in turn, hands on the same batches for any number of workers.
+
+Every rank has the same number of steps. With `uneven="repeat"` the order is continued from its beginning until the last
+step is full (the batch marks those samples in `repeat`, so that a metric can leave them out); with `"drop"` what does not
+fill a step is left out of the epoch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mdfp.crops import Crop, Crops
+from mdfp.draw import permutation
+from mdfp.errors import UsageError
+from mdfp.index import Samples
+from mdfp.opened import OpenSample
+
+if TYPE_CHECKING:
+    from mdfp.corpus import Corpus
+
+Item = dict[str, Any] | list[Crop] | OpenSample
+"""What a loader gives: batches, the crops of a visit, or opened samples."""
+
+Uneven = Literal["repeat", "drop"]
+"""What happens to samples that do not fill the last step of all ranks."""
+
+STATE_VERSION = 1
+"""Raised when a saved state would mean something else."""
+
+
+class Loader:
+    """Batches of crops, or opened samples, of one epoch at a time.
+
+    Example:
+        loader = corpus.loader("train", seed=7, crops=Crops(96, per_visit=2, foreground=0.5), batch=4, rank=0, world=8)
+        for epoch in range(100):
+            for batch in loader:             # ends after len(loader) steps, the same on every rank
+                batch["image"]               # (8, 1, 96, 96, 96) float32
+                batch["classes"]             # (8, 96, 96, 96) uint8
+
+    Args:
+        corpus: the corpus.
+        split: a split's name, or samples that a filter left.
+        seed: with the epoch it decides the order and the crops.
+        crops: what to cut; None to get opened samples one by one.
+        batch: samples in a batch, each giving `crops.per_visit` crops; None to get crops one visit at a time.
+        shuffle: False keeps the order of the index.
+        window: samples that are shuffled among each other once shards are; 1 keeps shards whole, which reads remote
+            shards in one go; None shuffles all samples freely.
+        rank: number of this process among those that train together.
+        world: how many they are.
+        worker: number of this worker process within the rank.
+        workers: how many they are.
+        uneven: `"repeat"` or `"drop"`, see above.
+        limit: take only the first so many samples of each epoch's order.
+        prefetch: steps that a thread prepares ahead; 0 for none.
+
+    Raises:
+        UsageError: arguments that make no order, or a split without samples.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        split: str | Samples = "train",
+        *,
+        seed: int = 0,
+        crops: Crops | None = None,
+        batch: int | None = None,
+        shuffle: bool = True,
+        window: int | None = 1024,
+        rank: int = 0,
+        world: int = 1,
+        worker: int = 0,
+        workers: int = 1,
+        uneven: Uneven = "repeat",
+        limit: int | None = None,
+        prefetch: int = 0,
+    ):
+        for name, value, low in (
+            ("batch", batch, 1),
+            ("window", window, 1),
+            ("limit", limit, 1),
+            ("prefetch", prefetch, 0),
+        ):
+            if value is not None and value < low:
+                raise UsageError(f"loader: {name} is at least {low}, found {value}")
+        for name, number, total in (("rank", rank, world), ("worker", worker, workers)):
+            if not 0 <= number < total:
+                raise UsageError(f"loader: {name} is 0..{total - 1}, found {number}")
+        if batch is not None and crops is None:
+            raise UsageError("loader: samples differ in shape and make no batch; give crops=Crops(size), or batch=None")
+        if uneven not in ("repeat", "drop"):
+            raise UsageError(f"loader: uneven is 'repeat' or 'drop', found {uneven!r}")
+        self.corpus, self.crops, self.batch = corpus, crops, batch
+        self.seed, self.shuffle, self.window = seed, shuffle, window
+        self.rank, self.world, self.worker, self.workers = rank, world, worker, workers
+        self.uneven, self.limit, self.prefetch = uneven, limit, prefetch
+        self.samples = split if isinstance(split, Samples) else corpus.samples.where(split=split)
+        if not len(self.samples):
+            splits = {s.split: s.samples for s in corpus.manifest.splits}
+            raise UsageError(f"loader: no samples in {split!r}; this corpus has {splits}")
+        if crops is not None and crops.labels:
+            crops.weights(corpus.label_space(crops.space, unknown=crops.unknown))  # complains now, not in a worker
+        if self.steps == 0:
+            raise UsageError(
+                f"loader: {self._count()} samples do not fill one step of {world} ranks with batch {batch or 1}; "
+                "take uneven='repeat', or a smaller batch"
+            )
+        self.epoch = 0
+        """The epoch that the next iteration gives, or is giving."""
+        self.step = 0
+        """Step of the rank, in this epoch, that comes next."""
+
+    def __len__(self) -> int:
+        """Steps of an epoch that this worker makes (all of the rank's, for one worker)."""
+        return len(range(self.worker, self.steps, self.workers))
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch: the same number for every rank."""
+        per_step = self.world * (self.batch or 1)
+        return self._count() // per_step if self.uneven == "drop" else -(-self._count() // per_step)
+
+    def _count(self) -> int:
+        return min(len(self.samples), self.limit or len(self.samples))
+
+    def order(self, epoch: int) -> npt.NDArray[np.int64]:
+        """Rows of the index in the order of an epoch, for all ranks together."""
+        rows = self.samples.rows
+        if self.shuffle:
+            rows = self._shuffled(rows, epoch)
+        return rows[: self._count()]
+
+    def _shuffled(self, rows: npt.NDArray[np.int64], epoch: int) -> npt.NDArray[np.int64]:
+        if self.window is None:
+            return rows[permutation(len(rows), "samples", self.seed, epoch)]
+        shards = self.samples.column("shard").to_numpy()
+        # Shards are numbered by name: the order of rows in the index does not matter.
+        names, number = np.unique(shards.astype(str), return_inverse=True)
+        place = np.argsort(permutation(len(names), "shards", self.seed, epoch))
+        rows = rows[np.argsort(place[number], kind="stable")]
+        parts = [rows[i : i + self.window] for i in range(0, len(rows), self.window)]
+        return np.concatenate([p[permutation(len(p), "window", self.seed, epoch, i)] for i, p in enumerate(parts)])
+
+    def visits(self, epoch: int, step: int) -> list[tuple[int, int]]:
+        """(row, visit) of this rank's samples in a step; a visit above 0 repeats one to fill the last step."""
+        order = self._order_of(epoch)
+        per_rank = self.batch or 1
+        first = step * per_rank * self.world + self.rank
+        places = range(first, first + per_rank * self.world, self.world)
+        return [(int(order[p % len(order)]), p // len(order)) for p in places]
+
+    def _order_of(self, epoch: int) -> npt.NDArray[np.int64]:
+        known = getattr(self, "_known", None)
+        if known is None or known[0] != epoch:
+            self._known = known = (epoch, self.order(epoch))
+        order: npt.NDArray[np.int64] = known[1]
+        return order
+
+    def __iter__(self) -> Iterator[Item]:
+        """What is left of the epoch; the next iteration gives the next one."""
+        epoch = self.epoch
+        first = self.step + (self.worker - self.step) % self.workers
+        todo = range(first, self.steps, self.workers)
+        for step, made in zip(todo, self._make(epoch, todo), strict=True):
+            # Counted before it is handed on: a state taken while it is in use comes after it.
+            self.step = step + 1
+            yield made
+        self.epoch, self.step = epoch + 1, 0
+
+    def _make(self, epoch: int, steps: range) -> Iterator[Item]:
+        if not self.prefetch:
+            return (self.make(epoch, step) for step in steps)
+        return self._ahead(epoch, steps)
+
+    def make(self, epoch: int, step: int) -> Item:
+        """What a step gives: a batch, a list of crops, or an opened sample. Any step may be asked for at any time."""
+        visits = self.visits(epoch, step)
+        opened = [(self.corpus.open(row), visit) for row, visit in visits]
+        if self.crops is None:
+            return opened[0][0]
+        made = [self.crops.cut(s, seed=self.seed, epoch=epoch, visit=visit) for s, visit in opened]
+        if self.batch is None:
+            return made[0]
+        repeat = [visit > 0 for _, visit in visits for _ in range(self.crops.per_visit)]
+        return collate([crop for crops in made for crop in crops], epoch, step, repeat)
+
+    def _ahead(self, epoch: int, steps: range) -> Iterator[Item]:
+        """The steps, made by a thread that is at most `prefetch` ahead. blosc2 and numpy let go of the GIL."""
+        done: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(self.prefetch)
+        stop = threading.Event()
+
+        def put(item: tuple[Item | None, BaseException | None]) -> bool:
+            while not stop.is_set():
+                try:
+                    done.put(item, timeout=0.1)
+                except queue.Full:
+                    continue
+                return True
+            return False
+
+        def work() -> None:
+            for step in steps:
+                try:
+                    item = (self.make(epoch, step), None)
+                except BaseException as error:
+                    put((None, error))  # raised again where the step is asked for
+                    return
+                if not put(item):
+                    return
+
+        thread = threading.Thread(target=work, name="mdfp-prefetch", daemon=True)
+        thread.start()
+        try:
+            for _ in steps:
+                made, error = done.get()
+                if made is None:
+                    assert error is not None
+                    raise error
+                yield made
+        finally:
+            stop.set()
+            thread.join()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Start at the beginning of an epoch."""
+        self.epoch, self.step = epoch, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the run is: what comes next after what was last handed on. Plain values, fit for JSON."""
+        return {
+            "version": STATE_VERSION,
+            "epoch": self.epoch,
+            "step": self.step,
+            "seed": self.seed,
+            "world": self.world,
+            "batch": self.batch,
+            "order": self._fingerprint(),
+            "worker": [self.worker, self.workers],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue exactly where a state was taken.
+
+        A state of the whole rank (taken with one worker) continues with any number of workers. A state taken inside one of
+        several workers continues in that worker of as many.
+
+        Raises:
+            UsageError: the state belongs to another order: other samples, seed, world or batch, or other workers.
+        """
+        if state.get("version") != STATE_VERSION:
+            raise UsageError(
+                f"loader state: expected version {STATE_VERSION}, found {state.get('version')}; start the epoch anew"
+            )
+        worker, workers = state["worker"]
+        if workers > 1 and [worker, workers] != [self.worker, self.workers]:
+            raise UsageError(
+                f"loader state: taken in worker {worker} of {workers}, this is worker {self.worker} of {self.workers}; "
+                f"use {workers} workers, or continue from a batch's numbers: loader.seek(epoch, step + 1)"
+            )
+        mine = self.state_dict()
+        for name, remedy in (
+            ("seed", "give the seed of the state"),
+            ("world", "the order is divided by rank: use as many ranks, or start at an epoch with set_epoch"),
+            ("batch", "use the batch of the state, or start at an epoch with set_epoch"),
+            (
+                "order",
+                "it was taken with other samples, shuffle, window, limit or uneven; open the same manifest number",
+            ),
+        ):
+            if state[name] != mine[name]:
+                raise UsageError(f"loader state: {name} is {state[name]!r}, here it is {mine[name]!r}; {remedy}")
+        self.seek(int(state["epoch"]), int(state["step"]))
+
+    def seek(self, epoch: int, step: int) -> None:
+        """Go to a step of an epoch; `step` counts the rank's steps, as `batch["step"]` does."""
+        if not 0 <= step <= self.steps:
+            raise UsageError(f"loader: an epoch has the steps 0..{self.steps - 1}, asked for {step}")
+        self.epoch, self.step = epoch, step
+
+    def _fingerprint(self) -> str:
+        """Digest of everything but seed and epoch that the order is a function of."""
+        found = hashlib.sha256()
+        for key, shard in zip(self.samples.keys, self.samples.column("shard").to_pylist(), strict=True):
+            found.update(f"{key}\0{shard}\n".encode())
+        found.update(f"{self.shuffle} {self.window} {self.limit} {self.uneven}".encode())
+        return found.hexdigest()[:16]
+
+
+def collate(crops: list[Crop], epoch: int, step: int, repeat: list[bool]) -> dict[str, Any]:
+    """Crops as one batch.
+
+    Returns:
+        `image` (n, images, z, y, x); `classes` (n, z, y, x), absent without labels; `box` (n, 6) int64; `key` and `source`,
+        lists; `repeat` (n,) bool; `epoch` and `step`, numbers.
+    """
+    batch: dict[str, Any] = {"image": np.stack([c.image for c in crops])}
+    if all(c.classes is not None for c in crops):
+        batch["classes"] = np.stack([c.classes for c in crops if c.classes is not None])
+    batch["box"] = np.array([c.box for c in crops], dtype=np.int64)
+    batch["key"] = [c.key for c in crops]
+    batch["source"] = [c.source for c in crops]
+    batch["repeat"] = np.array(repeat, dtype=bool)
+    batch["epoch"], batch["step"] = epoch, step
+    return batch
