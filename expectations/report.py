@@ -1,0 +1,340 @@
+"""The report: one HTML file that a person reads on a screen, a phone or paper, without network.
+
+It is a function of the records alone: no clock, host or local path is in it, and equal records give equal bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from expectations import charts
+from expectations.charts import Chart, Fan
+from expectations.outcome import GATE, Outcome
+from expectations.pictures import Picture
+from expectations.tables.structures import coverage_rows, volume_ratio
+from mdfp.labels import State
+from mdfp.manifest import Manifest
+from mdfp.sample import PERCENTS, Sample
+from schemas.case import Reject
+from schemas.reasons import Reason
+
+EXAMPLES = 3
+"""Examples shown for each reason that something was left out."""
+STATES = (State.PRESENT, State.PARTIAL, State.MERGED, State.ABSENT, State.UNKNOWN)
+"""States in the order of the bars."""
+RATIO_BOUNDS = (0.9, 1.1)
+"""Outside of these a change of volume is worth a warning (stored over native, dimensionless)."""
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """What a report is made of.
+
+    Attributes:
+        manifest: of the corpus, or a generation to be published.
+        samples: all samples it names.
+        rejects: what was left out, at any stage, holes among them.
+        outcomes: expectations of all suites, checked.
+        cases_found: cases of the inventory per source; empty: not known.
+        worst: pictures of samples worth looking at.
+        contact_sheet: one picture of all sources.
+    """
+
+    manifest: Manifest
+    samples: Sequence[Sample]
+    rejects: Sequence[Reject] = ()
+    outcomes: Sequence[Outcome] = ()
+    cases_found: Mapping[str, int] = field(default_factory=dict)
+    worst: Sequence[Picture] = ()
+    contact_sheet: Picture | None = None
+
+
+def render(report: ReportData) -> str:
+    """The report as HTML."""
+    html = _template().render(
+        manifest=report.manifest,
+        tiles=_tiles(report),
+        verdict=_verdict(report.outcomes),
+        sources=_sources(report),
+        splits=report.manifest.splits,
+        reasons=_reasons(report.rejects),
+        holes=report.manifest.holes,
+        failures=sorted((o for o in report.outcomes if not o.success), key=lambda o: o.severity != GATE),
+        passed=_passed(report.outcomes),
+        charts=_distributions(report.samples),
+        intensity=_intensity(report.samples),
+        structures=_structures(report.samples),
+        structure_sources=sorted({s.source for s in report.samples}),
+        states=STATES,
+        terms=report.manifest.terms,
+        worst=report.worst,
+        contact_sheet=report.contact_sheet,
+        recipe=_pretty_recipe(report.manifest.recipe),
+    )
+    return html.rstrip() + "\n"
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["data_uri"] = _data_uri
+    environment.filters["size"] = size
+    environment.filters["count"] = _count
+    environment.filters["meaning"] = _meaning
+    environment.filters["web_link"] = _web_link
+    return environment.get_template("report.html.j2")
+
+
+def size(number: float) -> str:
+    """Bytes for a person: 171 MB."""
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if number < 1000 or unit == "TB":
+            return f"{number:.0f} {unit}" if number >= 100 or unit == "bytes" else f"{number:.3g} {unit}"
+        number /= 1000
+    raise AssertionError("the last unit always fits")
+
+
+def _count(number: int) -> str:
+    return f"{number:,}".replace(",", "\u2009")
+
+
+def _data_uri(png: bytes) -> Markup:
+    return Markup("data:image/png;base64,{}").format(base64.b64encode(png).decode("ascii"))
+
+
+def _meaning(reason: str) -> str:
+    """What a reason code means; a code of another version speaks for itself."""
+    return Reason(reason).meaning if reason in set(Reason) else ""
+
+
+def _web_link(url: str | None) -> str | None:
+    """`url` when it is one that a page may link to."""
+    return url if url and url.startswith(("https://", "http://")) else None
+
+
+def _tiles(report: ReportData) -> list[tuple[str, str]]:
+    """(number, what it counts), for the top of the page."""
+    m = report.manifest
+    found = sum(report.cases_found.values())
+    tiles = [(_count(found), "cases found")] if report.cases_found else []
+    tiles += [
+        (_count(len(report.samples)), "samples"),
+        (_count(len({s.patient for s in report.samples})), "patients"),
+        (_count(len(report.rejects)), "left out"),
+        (_count(len(m.palette)), "structures"),
+        (_count(len(m.shards)), "shards"),
+        (size(sum(s.bytes for s in m.shards)), "in all"),
+    ]
+    return tiles
+
+
+def _verdict(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    gates = [o for o in outcomes if o.severity == GATE]
+    warns = [o for o in outcomes if o.severity != GATE]
+    return {
+        "gates": len(gates),
+        "gates_failed": sum(not o.success for o in gates),
+        "warns": len(warns),
+        "warned": sum(not o.success for o in warns),
+    }
+
+
+@dataclass(frozen=True)
+class _SourceLine:
+    source: str
+    title: str
+    license: str
+    found: int | None
+    samples: int
+    left_out: int
+    patients: int
+    splits: dict[str, int]
+    modalities: str
+    bytes: int
+
+
+def _sources(report: ReportData) -> list[_SourceLine]:
+    terms = {t.source: t for t in report.manifest.terms}
+    by_source: dict[str, list[Sample]] = defaultdict(list)
+    for s in report.samples:
+        by_source[s.source].append(s)
+    left_out = Counter(r.source for r in report.rejects)
+    lines = []
+    for source in sorted({*by_source, *left_out, *report.cases_found}):
+        those = by_source.get(source, [])
+        lines.append(
+            _SourceLine(
+                source=source,
+                title=terms[source].title if source in terms else "",
+                license=" / ".join(sorted({s.license for s in those})) or "",
+                found=report.cases_found.get(source, 0) if report.cases_found else None,
+                samples=len(those),
+                left_out=left_out[source],
+                patients=len({s.patient for s in those}),
+                splits=dict(Counter(s.split for s in those)),
+                modalities=", ".join(sorted({m for s in those for m in s.modalities})),
+                bytes=sum(m.bytes for s in those for m in s.members),
+            )
+        )
+    return lines
+
+
+@dataclass(frozen=True)
+class _ReasonLine:
+    reason: str
+    count: int
+    stages: str
+    sources: list[tuple[str, int]]
+    examples: list[tuple[str, str]]
+
+
+def _reasons(rejects: Sequence[Reject]) -> list[_ReasonLine]:
+    groups: dict[str, list[Reject]] = defaultdict(list)
+    for r in rejects:
+        groups[r.reason].append(r)
+    lines = []
+    for reason, those in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])):
+        ordered = sorted(those, key=lambda r: (r.source, r.case_id or "", r.path or "", r.detail))
+        lines.append(
+            _ReasonLine(
+                reason=str(reason),
+                count=len(those),
+                stages=", ".join(sorted({r.stage for r in those})),
+                sources=sorted(Counter(r.source for r in those).items()),
+                examples=[(r.case_id or r.path or r.source, r.detail) for r in ordered[:EXAMPLES]],
+            )
+        )
+    return lines
+
+
+def _passed(outcomes: Sequence[Outcome]) -> list[tuple[str, list[Outcome]]]:
+    """Expectations that hold, by suite."""
+    suites: dict[str, list[Outcome]] = {}
+    for o in outcomes:
+        if o.success:
+            suites.setdefault(o.suite, []).append(o)
+    return list(suites.items())
+
+
+def _distributions(samples: Sequence[Sample]) -> list[Chart]:
+    """Spacing and shape, a line for each source and modality."""
+    rows: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for s in samples:
+        for image in s.images:
+            name = f"{s.source} {image.modality}"
+            if image.native.spacing_xyz_mm:
+                rows["native smallest"][name].append(min(image.native.spacing_xyz_mm))
+                rows["native largest"][name].append(max(image.native.spacing_xyz_mm))
+            if image.stored.spacing_xyz_mm:
+                rows["stored largest"][name].append(max(image.stored.spacing_xyz_mm))
+                if image.axes == "zyx":
+                    extent = zip(image.stored.shape[::-1], image.stored.spacing_xyz_mm, strict=True)
+                    for axis, (n, mm) in zip("xyz", extent, strict=True):
+                        rows[f"extent {axis}"][name].append(n * mm)
+            if image.axes == "zyx":
+                for axis, n in zip("zyx", image.stored.shape, strict=True):
+                    rows[f"stored {axis}"][name].append(float(n))
+    drawn = [
+        charts.histogram("Native spacing, finest axis", "mm", rows["native smallest"]),
+        charts.histogram("Native spacing, coarsest axis", "mm", rows["native largest"]),
+        charts.histogram("Stored spacing, coarsest axis", "mm", rows["stored largest"]),
+        charts.histogram("Stored shape, x (left to right)", "voxels", rows["stored x"]),
+        charts.histogram("Stored shape, y (back to front)", "voxels", rows["stored y"]),
+        charts.histogram("Stored shape, z (feet to head)", "voxels", rows["stored z"]),
+        charts.histogram("Field of view, z (feet to head)", "mm", rows["extent z"]),
+    ]
+    return [c for c in drawn if c is not None]
+
+
+def _intensity(samples: Sequence[Sample]) -> list[Chart]:
+    """Intensities, a chart for each modality, a line for each source."""
+    fans: dict[tuple[str, str], dict[str, list[Fan]]] = defaultdict(lambda: defaultdict(list))
+    places = [PERCENTS.index(p) for p in (1.0, 25.0, 50.0, 75.0, 99.0)]
+    for s in samples:
+        for image in s.images:
+            percentiles = image.stored_intensity.percentiles
+            if len(percentiles) == len(PERCENTS) and all(math.isfinite(p) for p in percentiles):
+                fan = Fan(*(percentiles[i] for i in places))
+                fans[image.modality, image.unit or "stored units"][s.source].append(fan)
+    drawn = [charts.fans(modality, unit, rows) for (modality, unit), rows in sorted(fans.items())]
+    return [c for c in drawn if c is not None]
+
+
+@dataclass(frozen=True)
+class _Cell:
+    counts: dict[str, int]
+    bar: Markup
+    share: int
+
+
+@dataclass(frozen=True)
+class _StructureLine:
+    structure: str
+    cells: dict[str, _Cell]
+    present: int
+    vanished: int
+    median_ml: float | None
+    changed: int
+    worst_ratio: float | None
+
+
+def _structures(samples: Sequence[Sample]) -> list[_StructureLine]:
+    volumes: dict[str, list[float]] = defaultdict(list)
+    ratios: dict[str, list[float]] = defaultdict(list)
+    order: dict[str, int] = {}
+    for s in samples:
+        for x in s.structures:
+            order[x.structure] = x.value
+            if x.state == State.PRESENT and x.native_mm3:
+                volumes[x.structure].append(x.native_mm3)
+            if (ratio := volume_ratio(x)) is not None:
+                ratios[x.structure].append(ratio)
+    cells: dict[str, dict[str, _Cell]] = defaultdict(dict)
+    vanished: Counter[str] = Counter()
+    for row in coverage_rows(samples):
+        counts = {str(state): int(getattr(row, state)) for state in STATES}
+        words = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
+        bar = charts.stacked(list(counts.items()), f"{row.structure} in {row.source}: {words}")
+        total = sum(counts.values()) or 1
+        cells[row.structure][row.source] = _Cell(counts, bar, round(100 * counts[State.PRESENT] / total))
+        vanished[row.structure] += row.vanished
+    low, high = RATIO_BOUNDS
+    lines = []
+    for structure in sorted(order, key=lambda name: (order[name], name)):
+        v, r = sorted(volumes[structure]), ratios[structure]
+        lines.append(
+            _StructureLine(
+                structure=structure,
+                cells=cells[structure],
+                present=sum(c.counts[State.PRESENT] for c in cells[structure].values()),
+                vanished=vanished[structure],
+                median_ml=v[len(v) // 2] / 1000 if v else None,
+                changed=sum(not low <= x <= high for x in r),
+                worst_ratio=max(r, key=lambda x: (abs(math.log(x)) if x > 0 else math.inf, x)) if r else None,
+            )
+        )
+    return lines
+
+
+def _pretty_recipe(recipe: str) -> str:
+    try:
+        return json.dumps(json.loads(recipe), indent=1, ensure_ascii=False, sort_keys=True)
+    except ValueError:
+        return recipe
