@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from transforms.labels.nearest import take_nearest
+from transforms.labels.nearest import remap
 
 _PLANES = 8
 """Planes that are remapped at a time: enough to hide the calls, few enough to stay small."""
@@ -29,8 +29,6 @@ def label_hash(codes_zyx: npt.NDArray[Any], lut: npt.NDArray[Any]) -> str:
     digest = xxhash.xxh3_128()
     digest.update(dtype.str.encode())
     digest.update(np.array(codes_zyx.shape, dtype="<i8").tobytes())
-    y, x = (np.arange(n) for n in codes_zyx.shape[1:])
     for z in range(0, codes_zyx.shape[0], _PLANES):
-        slab = codes_zyx[z : z + _PLANES]
-        digest.update(take_nearest(slab, values, (np.arange(len(slab)), y, x)).data)
+        digest.update(remap(codes_zyx[z : z + _PLANES], values).data)
     return digest.hexdigest()

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from mdfp import geometry
 from mdfp.geometry import Affine
-from transforms.labels.nearest import Indices, keep_thin, nearest_index, take_nearest
+from transforms.labels.nearest import Indices, keep_thin, nearest_index, remap, take_nearest
 from transforms.labels.vote import vote
 from transforms.normalise.grid import OutputGrid
 from transforms.normalise.taps import first_centre_mm, output_size
@@ -47,12 +47,6 @@ def resample(
     if thin:
         stored = keep_thin(stored, codes_zyx, lut, thin, _owners(codes_zyx.shape, affine_ras, grid))
     return stored
-
-
-def remap(codes_zyx: npt.NDArray[Any], lut: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """`lut[codes]` on the same grid, in C order."""
-    z, y, x = (np.arange(n) for n in codes_zyx.shape)
-    return take_nearest(codes_zyx, lut, (z, y, x))
 
 
 def nearest_inputs(shape_zyx: Sequence[int], affine_ras: Affine, grid: OutputGrid) -> tuple[Indices, Indices, Indices]:

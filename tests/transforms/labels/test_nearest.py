@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from transforms.labels.nearest import keep_thin, nearest_index, take_nearest
+from transforms.labels.nearest import keep_thin, nearest_index, remap, take_nearest
 
 LUT = np.arange(256, dtype=np.uint8)
 spacing = st.sampled_from(["0.5", "0.7", "0.8", "1", "1.5", "2", "3.1"])
@@ -42,6 +42,7 @@ def test_agrees_with_fancy_indexing_whatever_the_strides(label: Any, order: Any,
     flips = tuple(slice(None, None, s) for s in steps)
     as_read = np.ascontiguousarray(label[flips].transpose(order)).transpose(np.argsort(order))[flips]
     lut = LUT[::-1].copy()
+    np.testing.assert_array_equal(remap(as_read, lut), lut[label])
     np.testing.assert_array_equal(take_nearest(as_read, lut, index), lut[label[np.ix_(*index)]])  # type: ignore[arg-type]
 
 
