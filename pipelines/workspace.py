@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from string import Template
 
 from catalog import sources as catalog_sources
 from mdfp import canonical
@@ -124,13 +126,30 @@ def _roots(recipe: Recipe, overrides: Sequence[str], folder: Path) -> dict[str, 
         given[source] = str(Path(url).resolve()) if local_path(url) is not None else url
     result: dict[str, str] = {}
     for use in recipe.sources:
-        root = given.get(use.id) or (_beside(use.root, folder) if use.root else None)
+        root = given.get(use.id) or (_beside(_expanded(use.root, use.id), folder) if use.root else None)
         if root is None:
             raise UsageError(
                 f"where are the files of {use.id!r}? Say so with --root {use.id}=PATH_OR_URL, or with root: in the recipe"
             )
         result[use.id] = root
     return result
+
+
+def _expanded(root: str, source: str) -> str:
+    """`root` with `${NAME}` replaced by the environment's value.
+
+    Raises:
+        UsageError: the variable is not set.
+    """
+    try:
+        return Template(root).substitute(os.environ)
+    except KeyError as error:
+        raise UsageError(
+            f"root of {source!r}: {root!r} needs the environment variable {error.args[0]}, which is not set; set it, or say "
+            f"where the files are with --root {source}=PATH_OR_URL"
+        ) from error
+    except ValueError:
+        return root  # a lone dollar sign is part of the name
 
 
 def _beside(url: str, folder: Path) -> str:

@@ -5,6 +5,7 @@ Described, not programmed: a data set in a known layout needs a YAML file and no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -90,6 +91,16 @@ class LabelFiles(_Model):
     )
 
 
+def label_names(labels: Sequence[LabelFiles]) -> tuple[str, ...]:
+    """Name of each label within a case: its table's; with its image's, and then a number, where those are not its own."""
+    names = [f.table for f in labels]
+    if len(set(names)) < len(names):
+        names = [n if names.count(n) == 1 else f"{n}_{f.image}" for n, f in zip(names, labels, strict=True)]
+    if len(set(names)) < len(names):
+        names = [n if names.count(n) == 1 else f"{n}_{number}" for number, n in enumerate(names, start=1)]
+    return tuple(names)
+
+
 class DicomLayout(_Model):
     """DICOM instances anywhere below the root, grouped by SeriesInstanceUID; every series is a case."""
 
@@ -137,11 +148,6 @@ class PairedLayout(_Model):
                 f"the patterns share no field, for example {{case}}, by which files could be joined: {everything}"
             )
         return self
-
-    def label_name(self, label: LabelFiles) -> str:
-        """Name of a label within a case: its table's, and its image's where several labels share the table."""
-        same = [f for f in self.labels if f.table == label.table]
-        return label.table if len(same) == 1 else f"{label.table}_{label.image}"
 
 
 class MsdLayout(_Model):

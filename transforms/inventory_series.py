@@ -12,7 +12,7 @@ import numpy as np
 from schemas.case import Case, CaseImage
 from schemas.reasons import Reason
 from schemas.recipe import Geometry, Limits
-from schemas.source import DicomLayout, ImageChannel, Source
+from schemas.source import DicomLayout, ImageChannel, Source, label_names
 from transforms.estimate import ArrayCost, estimate
 from transforms.inventory import (
     Inventoried,
@@ -199,13 +199,11 @@ def _join(
     arrays: dict[str, list[ArrayFiles]] = {v.name: [] for v in volumes}
     faults: dict[str, list[Fault]] = {v.name: [] for v in volumes}
     orphans: list[Inventoried] = []
-    for number, role in enumerate(layout.labels):
+    for number, (role, own) in enumerate(zip(layout.labels, label_names(layout.labels), strict=True)):
         files = [f for f in labels if f.label == number]
         images = [v for v in volumes if v.files.name == role.image]
         if len(images) == 1 and files:
             name = images[0].name
-            same = [f for f in layout.labels if f.table == role.table]
-            own = role.table if len(same) == 1 else f"{role.table}_{number + 1}"
             objects = tuple((f.object, None) for f in files)
             arrays[name].append(ArrayFiles(own, objects, table=role.table, image=role.image))
             if len(files) > 1:

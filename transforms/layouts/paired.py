@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from schemas import patterns
 from schemas.reasons import Reason
-from schemas.source import PairedLayout, Source
+from schemas.source import PairedLayout, Source, label_names
 from transforms.layouts.case_files import ArrayFiles, CaseFiles, Fault, Found
 from transforms.layouts.listing import Match, claim, unmatched, with_companions
 from transforms.layouts.registry import Read, register
@@ -77,7 +77,9 @@ def _case(
         images.append(ArrayFiles(channel.name, _objects(found, companions), channel=channel.channel()))
 
     labels: list[ArrayFiles] = []
-    for role, label in enumerate(layout.labels, start=len(layout.images)):
+    for role, (label, own) in enumerate(
+        zip(layout.labels, label_names(layout.labels), strict=True), start=len(layout.images)
+    ):
         found = by_role.get(role, [])
         there = any(i.name == label.image for i in images)
         if not found:
@@ -88,10 +90,8 @@ def _case(
         if not there:
             detail = f"the label is of the image {label.image!r}, which its case does not have"
             faults.append(Fault(Reason.NO_IMAGE, detail, found[0].object.path, "label"))
-        faults += conflicts(found, f"label {layout.label_name(label)!r}", "label")
-        labels.append(
-            ArrayFiles(layout.label_name(label), _objects(found, companions), table=label.table, image=label.image)
-        )
+        faults += conflicts(found, f"label {own!r}", "label")
+        labels.append(ArrayFiles(own, _objects(found, companions), table=label.table, image=label.image))
     return CaseFiles(source.id, name, tuple(sorted(fields.items())), tuple(images), tuple(labels), None, tuple(faults))
 
 
