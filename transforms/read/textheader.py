@@ -1,0 +1,79 @@
+"""What the two formats with a text header, MetaImage and NRRD, have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mdfp.geometry import Affine
+from schemas.reasons import Reason
+from transforms.rejected import Rejected
+
+
+@dataclass(frozen=True, eq=False)
+class TextHeader:
+    """A volume as its text header describes it.
+
+    Attributes:
+        shape_zyx: voxels along z, y, x.
+        dtype: number type as in the file, byte order included.
+        affine_ras: index (x, y, z) → mm, RAS world; not yet checked.
+        data_file: name of the file beside this one that holds the voxels; None where they follow the header.
+        data_offset: first byte of the (encoded) voxels in the file that holds them.
+        encoding: raw, zlib, gzip or bzip2.
+        skip: bytes of the decoded data before the first voxel; -1: the voxels are its last bytes.
+    """
+
+    shape_zyx: tuple[int, int, int]
+    dtype: np.dtype
+    affine_ras: Affine
+    data_file: str | None
+    data_offset: int
+    encoding: str
+    skip: int
+
+
+def numbers(text: str, field: str, *, count: int | None = None) -> list[float]:
+    """The numbers of a field.
+
+    Raises:
+        Rejected: UNREADABLE, the field holds something else, or another count.
+    """
+    try:
+        values = [float(v) for v in text.split()]
+    except ValueError as error:
+        raise Rejected(Reason.UNREADABLE, f"{field} holds something that is not a number") from error
+    if not values or count not in (None, len(values)):
+        raise Rejected(Reason.UNREADABLE, f"{field} holds {len(values)} numbers, expected {count or 'some'}")
+    return values
+
+
+def integers(text: str, field: str) -> list[int]:
+    """The whole numbers of a field.
+
+    Raises:
+        Rejected: UNREADABLE, the field holds something else.
+    """
+    try:
+        values = [int(v) for v in text.split()]
+    except ValueError as error:
+        raise Rejected(Reason.UNREADABLE, f"{field} holds something that is not a whole number") from error
+    if not values:
+        raise Rejected(Reason.UNREADABLE, f"{field} is missing or empty")
+    return values
+
+
+def check_data_file(name: str) -> str:
+    """The name of a detached data file, which must lie beside its header.
+
+    A header comes from a stranger: it may not name files elsewhere.
+
+    Raises:
+        Rejected: UNSUPPORTED, a path, a pattern or a list.
+    """
+    if not name or "/" in name or "\\" in name or "%" in name or name in (".", "..") or name.split()[0] == "LIST":
+        raise Rejected(
+            Reason.UNSUPPORTED, "voxels in several files or in another folder; one file beside the header is read"
+        )
+    return name
