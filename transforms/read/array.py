@@ -1,0 +1,106 @@
+"""One door for every format: what a file's name says it is, its header, its voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from schemas.case import ArrayHeader
+from schemas.reasons import Reason
+from schemas.recipe import Limits
+from transforms.read import itk, nifti, series
+from transforms.read.header import ReadHeader
+from transforms.rejected import Rejected
+from transforms.volume import Volume
+
+_NIFTI = (".nii", ".nii.gz")
+_ITK = (".mha", ".mhd", ".nrrd", ".nhdr")
+_DICOM = (".dcm", ".dicom", ".ima")
+
+PREFIX_BYTES = {"nifti": nifti.HEADER_PREFIX_BYTES, "itk": itk.HEADER_PREFIX_BYTES}
+"""How much of a file `read_header` needs, by format."""
+
+
+@dataclass(frozen=True)
+class Blob:
+    """One object of an array, brought to this machine.
+
+    Attributes:
+        path: its place below the source's root.
+        data: its bytes; may be empty where `local` is given.
+        local: the file itself, where it lies on a disk.
+    """
+
+    path: str
+    data: bytes
+    local: Path | None = None
+
+    def content(self) -> bytes:
+        """Its bytes, from memory or else from the disk."""
+        return self.local.read_bytes() if not self.data and self.local is not None else self.data
+
+
+def format_of(path: str) -> str | None:
+    """Format that a file's name promises: nifti, itk or dicom; None for a file that holds no array of its own.
+
+    DICOM files often have no suffix, or end in a number (a UID or a counter), so such names count as DICOM until their
+    content says otherwise. Detached voxels (.raw, .zraw) are no array of their own.
+    """
+    name = PurePosixPath(path).name.lower()
+    if name.endswith(_NIFTI):
+        return "nifti"
+    if name.endswith(_ITK):
+        return "itk"
+    suffix = PurePosixPath(name).suffix
+    if name.endswith(_DICOM) or (not name.startswith(".") and (not suffix or suffix[1:].isdigit())):
+        return "dicom"
+    return None
+
+
+def read_header(format: str, prefix: bytes, *, name: str, file_bytes: int, limits: Limits) -> ReadHeader:
+    """The header of a file format (nifti or itk) from the first `PREFIX_BYTES[format]` of the file.
+
+    DICOM has no header of a volume: its instances go through `dicom.read_instance` and `series.diagnose`.
+
+    Raises:
+        Rejected: as the format's reader does.
+    """
+    reader = {"nifti": nifti.header, "itk": itk.header}[format]
+    return reader(prefix, name=name, file_bytes=file_bytes, limits=limits)
+
+
+def read_array(header: ArrayHeader, blobs: Sequence[Blob], limits: Limits) -> Volume:
+    """The volume that a header described at inventory, from its objects in their recorded order.
+
+    A file is taken as it is: of several mask files under one header, each may have its own grid.
+
+    Args:
+        header: from `read_header` or a series' diagnosis.
+        blobs: one file; a header and its detached voxels; or the instances of a series in slice order.
+        limits: what an array may cost.
+
+    Raises:
+        Rejected: as the format's reader does; MISSING_FILE, there is no object.
+    """
+    if not blobs:
+        raise Rejected(Reason.MISSING_FILE, "the array has no file")
+    if header.format == "dicom":
+        return series.read([(b.path, b.content()) for b in blobs], header, limits)
+    first = blobs[0]
+    if header.format == "nifti":
+        return nifti.read(first.content(), limits=limits)
+    if header.format == "itk":
+        return _read_itk(blobs, limits)
+    raise ValueError(f"expected format dicom, nifti or itk, found {header.format!r}")
+
+
+def _read_itk(blobs: Sequence[Blob], limits: Limits) -> Volume:
+    first, data = blobs[0], blobs[0].content()
+    beside = {PurePosixPath(b.path).name: b.content() for b in blobs[1:]}
+    detached = itk.data_file(data)
+    if detached is not None and detached not in beside and first.local is not None:
+        sibling = first.local.with_name(detached)
+        if sibling.is_file():
+            beside[detached] = sibling.read_bytes()
+    return itk.read(data, beside=beside, limits=limits)
