@@ -32,6 +32,10 @@ HEADER_PREFIX_BYTES = 1 << 16
 AGE_CAP_YEARS = 90.0
 """Ages above are kept as this one: with the rest of a record they could point to a person."""
 
+# pydicom warns and logs about values that break the standard, and quotes them: a header would reach a log. Values are
+# judged here instead, by `_raw` and what calls it.
+pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+
 _PIXEL_DATA = 0x7FE00010
 _FLOAT_PIXEL_DATA = (0x7FE00008, 0x7FE00009)
 _UNDEFINED_LENGTH = 0xFFFFFFFF
@@ -48,6 +52,11 @@ _NOT_IMAGES = {
     uid.RTDoseStorage: "a dose grid (RTDOSE)",
     uid.ParametricMapStorage: "a parametric map",
 }
+_ENHANCED = (
+    uid.EnhancedCTImageStorage, uid.EnhancedMRImageStorage, uid.EnhancedPETImageStorage,
+    uid.LegacyConvertedEnhancedCTImageStorage, uid.LegacyConvertedEnhancedMRImageStorage,
+    uid.LegacyConvertedEnhancedPETImageStorage,
+)  # fmt: skip
 _CALIBRATED = ("CT", "PT")
 _AGE_UNITS = {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}
 
@@ -353,8 +362,8 @@ def check_readable(instance: Instance) -> None:
     Raises:
         Rejected: MULTIFRAME, several frames or a Siemens mosaic of them; UNSUPPORTED, colour, 1 or 64 bits, a modality LUT.
     """
-    if instance.number_of_frames > 1:
-        raise Rejected(Reason.MULTIFRAME, f"{instance.number_of_frames} frames in one instance")
+    if instance.number_of_frames > 1 or instance.sop_class_uid in _ENHANCED:
+        raise Rejected(Reason.MULTIFRAME, f"a multi-frame object of {instance.number_of_frames} frames")
     if "MOSAIC" in instance.image_type:
         raise Rejected(Reason.MULTIFRAME, "a Siemens mosaic: one instance shows all slices side by side")
     if instance.samples_per_pixel != 1 or not instance.photometric_interpretation.startswith("MONOCHROME"):

@@ -138,15 +138,19 @@ def slots(instances: Sequence[Instance]) -> tuple[tuple[Instance, ...], ...]:
     if plane is None:
         raise ValueError("the instance has no orientation: check_plane comes first")
     normal = normal_of(plane)
-    placed = sorted((dot(position(i), normal), i.sop_instance_uid, i.path, i) for i in instances)
+    placed = sorted(((dot(position(i), normal), i) for i in instances), key=lambda p: (p[0], *_identity(p[1])))
     groups: list[list[Instance]] = []
     start = -math.inf
-    for along, _, _, instance in placed:
+    for along, instance in placed:
         if along - start > SAME_POSITION_MM:
             groups.append([])
             start = along
         groups[-1].append(instance)
-    return tuple(tuple(sorted(g, key=lambda i: (i.sop_instance_uid, i.path))) for g in groups)
+    return tuple(tuple(sorted(g, key=_identity)) for g in groups)
+
+
+def _identity(instance: Instance) -> tuple[str, str]:
+    return instance.sop_instance_uid, instance.path
 
 
 def measure(instances: Sequence[Instance]) -> Stack:

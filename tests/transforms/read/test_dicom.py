@@ -172,6 +172,7 @@ def test_damaged_streams_are_unreadable(slice_bytes: SliceBytes) -> None:
         ({"PhotometricInterpretation": "PALETTE COLOR"}, Reason.UNSUPPORTED),
         ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, Reason.UNSUPPORTED),
         ({"NumberOfFrames": 3}, Reason.MULTIFRAME),
+        ({"SOPClassUID": uid.EnhancedCTImageStorage}, Reason.MULTIFRAME),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]}, Reason.MULTIFRAME),
         ({"ModalityLUTSequence": [Dataset()]}, Reason.UNSUPPORTED),
         ({"RescaleSlope": 0}, Reason.UNREADABLE),
@@ -202,3 +203,16 @@ def test_padding_is_a_stored_value_whatever_its_vr(slice_bytes: SliceBytes) -> N
         PIXELS.view(np.uint16), position=AT, name="1", syntax=uid.ImplicitVRLittleEndian, PixelPaddingValue=63536
     )
     assert opened(unsigned).padding == 63536
+
+
+def test_values_that_break_the_standard_reach_no_log_and_no_warning(
+    slice_bytes: SliceBytes, recwarn: pytest.WarningsRecorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = slice_bytes(PIXELS, position=AT, name="1", PatientAge="034Y", KVP="120")
+    data = data.replace(b"034Y", b"Jane").replace(b"120 ", b"Jane")
+    recwarn.clear()
+    caplog.clear()
+    i = opened(data)
+    assert (i.age_years, i.kvp) == (None, None)
+    assert not [w for w in recwarn if "Jane" in str(w.message)]
+    assert "Jane" not in caplog.text
