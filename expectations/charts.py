@@ -28,7 +28,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines drawn against one axis."""
+    """Lines drawn against one axis; no lines where every value is the same (`low` equals `high`)."""
 
     title: str
     unit: str
@@ -56,6 +56,8 @@ def histogram(title: str, unit: str, values: Mapping[str, Sequence[float]]) -> C
     if not finite:
         return None
     low, high = min(v[0] for v in finite.values()), max(v[-1] for v in finite.values())
+    if low == high:
+        return Chart(title, unit, number(low), number(high), ())
     rows = []
     for name, those in sorted(finite.items()):
         counts = [0] * BINS
@@ -73,8 +75,7 @@ def histogram(title: str, unit: str, values: Mapping[str, Sequence[float]]) -> C
 
 
 def _bin(value: float, low: float, high: float) -> int:
-    # One value only: its bar stands in the middle of the axis.
-    return BINS // 2 if high == low else min(BINS - 1, int((value - low) / (high - low) * BINS))
+    return min(BINS - 1, int((value - low) / (high - low) * BINS))
 
 
 def _bars(counts: Sequence[int], label: str) -> Markup:

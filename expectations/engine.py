@@ -135,14 +135,15 @@ def _observed(e: Expectation, rows: pd.DataFrame, failing: pd.Series[bool] | Non
         return f"observed {_short(value)}"
     if not failing.any():
         return f"{len(rows)} of {len(rows)} hold"
-    text = f"{int(failing.sum())} of {len(rows)} do not hold"
+    count = int(failing.sum())
+    text = f"{count} of {len(rows)} {'does' if count == 1 else 'do'} not hold"
     values = rows.loc[failing, e.about[0]]
     if len(e.about) > 1 or values.isna().any() or pd.api.types.is_bool_dtype(values):
         return text
     if pd.api.types.is_numeric_dtype(values):
         low, high = values.min(), values.max()
-        return f"{text}: {_short(low)}" + (f" to {_short(high)}" if low != high else "")
-    return f"{text}: {', '.join(sorted({str(v) for v in values})[:3])}"
+        return f"{text}: {e.about[0]} {_short(low)}" + (f" to {_short(high)}" if low != high else "")
+    return f"{text}: {e.about[0]} {', '.join(sorted({str(v) for v in values})[:3])}"
 
 
 def _short(value: Any) -> str:

@@ -97,6 +97,7 @@ def _template() -> jinja2.Template:
     environment.filters["data_uri"] = _data_uri
     environment.filters["size"] = size
     environment.filters["count"] = _count
+    environment.filters["number"] = charts.number
     environment.filters["meaning"] = _meaning
     environment.filters["web_link"] = _web_link
     return environment.get_template("report.html.j2")
@@ -121,7 +122,7 @@ def _data_uri(png: bytes) -> Markup:
 
 def _meaning(reason: str) -> str:
     """What a reason code means; a code of another version speaks for itself."""
-    return Reason(reason).meaning if reason in set(Reason) else ""
+    return next((r.meaning for r in Reason if r == reason), "")
 
 
 def _web_link(url: str | None) -> str | None:

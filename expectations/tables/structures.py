@@ -147,6 +147,9 @@ def _box_inside(box: tuple[int, ...] | None, grid: Grid | None) -> bool | None:
 
 def _consistent(x: StructureState) -> bool:
     native, stored = x.native_voxels or 0, x.stored_voxels or 0
+    if x.state == State.PRESENT and native == 0:
+        # There by its parts alone, as a kidney is by its two sides: no voxel carries its own number.
+        return x.layer is None and stored == 0 and x.box is None and not x.vanished
     if x.state == State.PRESENT:
         return native > 0 and x.vanished == (stored == 0) and (x.box is None) == (stored == 0)
     if x.state == State.ABSENT:

@@ -77,7 +77,7 @@ def test_an_unknown_modality_is_named_in_what_was_observed(make_case, objects_of
     case = replace(case, images=(replace(case.images[0], modality="CAT"),))
     outcome = outcome_of(validate_inventory([case], objects_of(case), []), "modality-known")
     assert not outcome.success
-    assert outcome.observed == "1 of 1 do not hold: CAT"
+    assert outcome.observed == "1 of 1 does not hold: modality CAT"
 
 
 def test_arrays_need_objects_that_are_not_empty_and_serve_once(make_case, objects_of, failed_of) -> None:
@@ -400,8 +400,8 @@ def test_an_extra_suite_is_run_and_names_what_fails(tmp_path: Path, make_sample,
     result = judge([make_sample(0), make_sample(1, modality="MR", source="mr")], extra=[mine])
     tiny = outcome_of(result, "tiny")
     assert (tiny.success, tiny.rows, tiny.failed, tiny.failing) == (False, 1, 1, ("msd-task09-spleen-000/ct",))
-    assert tiny.observed == "1 of 1 do not hold: 240"
-    assert "gate: tiny: Small. (1 of 1 do not hold: 240): msd-task09-spleen-000/ct" in result.describe()
+    assert tiny.observed == "1 of 1 does not hold: shape_max 240"
+    assert "gate: tiny: Small. (1 of 1 does not hold: shape_max 240): msd-task09-spleen-000/ct" in result.describe()
 
 
 def test_a_rule_that_does_not_fit_its_column_is_a_usage_error(tmp_path: Path, make_sample) -> None:
