@@ -1,0 +1,76 @@
+"""What a source manifest means."""
+
+from __future__ import annotations
+
+import pytest
+
+from schemas.source import LabelFiles, LabelTable, Source, label_names
+
+PAIRED = {
+    "id": "toy",
+    "title": "Toy",
+    "patient": {"namespace": "toy"},
+    "layout": {
+        "kind": "paired",
+        "images": [{"name": "ct", "modality": "CT", "path": "{case}.nii.gz"}],
+        "labels": [{"table": "organs", "image": "ct", "path": "{case}_seg.nii.gz"}],
+    },
+    "labels": {"organs": {"origin": "expert", "values": {0: "background", 1: "spleen", 7: "liver"}, "ignore": [255]}},
+}
+
+
+def label(table, image):
+    return LabelFiles(table=table, image=image, path="{case}.nii")
+
+
+def test_annotated_structures_are_those_a_table_can_name_sorted():
+    assert Source.model_validate(PAIRED).annotated() == ("liver", "spleen")
+    masks = LabelTable(origin="model", structures={"hip_left": "hip_bone_left", "junk": "background"})
+    assert masks.annotated() == ("hip_bone_left",)
+
+
+def test_a_manifest_survives_json():
+    source = Source.model_validate(PAIRED)
+    assert Source.model_validate_json(source.model_dump_json()) == source
+    assert source.labels["organs"].values == {0: "background", 1: "spleen", 7: "liver"}
+
+
+def test_macos_twins_are_skipped_unless_told_otherwise():
+    assert Source.model_validate(PAIRED).skip == ("**/._*", "._*")
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        ([("organs", "ct")], ("organs",)),
+        ([("organs", "ct"), ("lesions", "ct")], ("organs", "lesions")),
+        ([("organs", "ct"), ("organs", "mr"), ("lesions", "mr")], ("organs_ct", "organs_mr", "lesions")),
+        ([("organs", "ct"), ("organs", "ct")], ("organs_ct_1", "organs_ct_2")),
+    ],
+)
+def test_names_of_labels_are_as_short_as_they_can_be(labels, names):
+    assert label_names([label(*x) for x in labels]) == names
+
+
+def test_a_dicom_layout_has_no_split_table():
+    content = {**PAIRED, "layout": {"kind": "dicom"}, "split_table": {"path": "meta.csv", "case": "id"}}
+    with pytest.raises(ValueError, match="split_table: is for layouts of files"):
+        Source.model_validate(content)
+
+
+def test_labels_beside_dicom_need_a_field_to_join_them():
+    layout = {"kind": "dicom", "labels": [{"table": "organs", "image": "ct", "path": "{case}.nrrd"}]}
+    with pytest.raises(ValueError, match="share no field, for example"):
+        Source.model_validate({**PAIRED, "layout": layout})
+
+
+def test_masks_need_the_name_of_their_structure_and_of_their_case():
+    layout = {
+        "kind": "per-structure",
+        "image": {"name": "ct", "modality": "CT", "path": "{case}/ct.nii"},
+        "table": "organs",
+    }
+    with pytest.raises(ValueError, match=r"needs a field \{structure\}"):
+        Source.model_validate({**PAIRED, "layout": {**layout, "structures": "{case}/seg/*.nii"}})
+    with pytest.raises(ValueError, match=r"share no field, for example \{case\}"):
+        Source.model_validate({**PAIRED, "layout": {**layout, "structures": "seg/{structure}.nii"}})
