@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from mdfp import index as index_file
-from mdfp.errors import CorpusError, UsageError
+from mdfp.errors import CorpusError, NoCorpusError, UsageError
 from mdfp.hierarchy import Hierarchy
 from mdfp.index import Samples
 from mdfp.label_space import LabelSpace, Unknown
@@ -37,13 +37,14 @@ def open(url: str, number: int | None = None, **options: Any) -> Corpus:
         options: for the file system.
 
     Raises:
-        CorpusError: there is no corpus, or no such manifest, or it cannot be read.
+        NoCorpusError: there is no corpus, or no such manifest.
+        CorpusError: it cannot be read.
         UsageError: no file system answers to the URL.
     """
     store = CorpusStore(url, **options)
     found = newest(store) if number is None else number
     if found is None:
-        raise CorpusError(
+        raise NoCorpusError(
             f"{store.where()}: expected a corpus (a folder with manifests/000001.json), found none; "
             "give the folder that the recipe names as `out`, after its first publish"
         )
@@ -53,7 +54,7 @@ def open(url: str, number: int | None = None, **options: Any) -> Corpus:
     except (FileNotFoundError, NotADirectoryError) as error:
         last = newest(store)
         state = f"its newest manifest is {last}" if last else "it has no manifest: is this the folder of a corpus?"
-        raise CorpusError(f"{store.where()}: expected manifest {found}; {state}") from error
+        raise NoCorpusError(f"{store.where()}: expected manifest {found}; {state}") from error
     manifest = parse(data, store.where(path))
     if manifest.number != found:
         raise CorpusError(

@@ -15,6 +15,10 @@ class UsageError(MdfpError, ValueError):
     """An argument, option, recipe or source manifest is wrong; nothing was done."""
 
 
+class NoCorpusError(CorpusError, UsageError):
+    """There is no corpus at a URL, or no such manifest: what was named is wrong, not what lies there."""
+
+
 class MissingExtraError(MdfpError, ImportError):
     """An optional library is needed for what was asked."""
 

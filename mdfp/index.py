@@ -34,16 +34,11 @@ def read(store: CorpusStore, manifest: Manifest) -> pa.Table:
     """
     tables = []
     for entry in manifest.indexes:
-        where = store.where(entry.path)
-        try:
-            table = pq.read_table(pa.BufferReader(store.read(entry.path)))
-        except FileNotFoundError as error:
-            raise CorpusError(f"{where}: named by manifest {manifest.number} and not there") from error
-        except pa.ArrowInvalid as error:
-            raise CorpusError(f"{where}: expected a parquet file, found something else ({error})") from error
+        table = read_one(store, entry.path)
         if table.num_rows != entry.rows:
             raise CorpusError(
-                f"{where}: expected {entry.rows} rows as manifest {manifest.number} says, found {table.num_rows}"
+                f"{store.where(entry.path)}: expected {entry.rows} rows as manifest {manifest.number} says, "
+                f"found {table.num_rows}"
             )
         tables.append(table)
     if not tables:
@@ -52,6 +47,20 @@ def read(store: CorpusStore, manifest: Manifest) -> pa.Table:
     table = pa.concat_tables(tables, promote_options="permissive").combine_chunks()
     named = pa.array([s.path for s in manifest.shards], pa.string())
     return table.filter(pc.is_in(table["shard"], value_set=named))
+
+
+def read_one(store: CorpusStore, path: str) -> pa.Table:
+    """Rows of one index file, all of them.
+
+    Raises:
+        CorpusError: missing or unreadable.
+    """
+    try:
+        return pq.read_table(pa.BufferReader(store.read(path)))
+    except FileNotFoundError as error:
+        raise CorpusError(f"{store.where(path)}: named by the manifest and not there") from error
+    except (pa.ArrowInvalid, OSError) as error:
+        raise CorpusError(f"{store.where(path)}: expected a parquet file, found something else ({error})") from error
 
 
 class Samples(Sequence[Sample]):

@@ -188,12 +188,11 @@ class LabelSpace:
             if state.state is State.ABSENT:
                 return Openness("nowhere", absent=True)
             if state.state is State.PRESENT:
-                # Without a layer there is nothing to draw: it vanished, or is drawn as its parts.
-                return Openness("nowhere" if state.layer is None or state.layer in layers else "everywhere")
+                return Openness("nowhere" if self._is_read(state, own, layers) else "everywhere")
             if state.state is State.MERGED and state.merged_into is not None:
                 host = self._open(state.merged_into, own, layers, unknown)
                 return Openness("inside", inside=state.merged_into) if host.kind == "nowhere" else host
-            if state.state is State.PARTIAL and state.extent is not None:
+            if state.state is State.PARTIAL and state.extent is not None and self._is_read(state, own, layers):
                 return Openness("outside", extent=state.extent)
         for parts in self.hierarchy.covers(structure):
             found = [self._open(p, own, layers, "ignore") for p in parts]
@@ -205,9 +204,16 @@ class LabelSpace:
                 continue
             if above.state is State.ABSENT:
                 return Openness("nowhere", absent=True)
-            if above.layer is None or above.layer in layers:
+            if self._is_read(above, own, layers):
                 return Openness("inside", inside=wider)
         return Openness("everywhere" if unknown == "ignore" else "nowhere")
+
+    def _is_read(self, state: StructureState, own: dict[str, StructureState], layers: Collection[str]) -> bool:
+        """Whether its voxels are in the layers at hand: its own, or those of what it was drawn as."""
+        if state.layer is not None:
+            return state.layer in layers
+        drawn = (own[n].layer for n in self.hierarchy.narrower(state.structure) if n in own)
+        return all(layer is None or layer in layers for layer in drawn)
 
     def _narrowness(self, structure: str) -> tuple[int, str]:
         return -len(self.hierarchy.wider(structure)), structure

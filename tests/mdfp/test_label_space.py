@@ -174,6 +174,16 @@ def test_open_where_a_present_structure_lies_in_a_layer_that_is_not_read(hierarc
     assert told(hierarchy, vanished, ["liver_tumour"], ["background"])[0] == [0]
 
 
+def test_open_where_the_parts_lie_in_a_layer_that_is_not_read(hierarchy, sample_with):
+    sample = sample_with(
+        kidney={"state": State.PRESENT, "layer": None}, kidney_left={"state": State.PRESENT, "layer": "other"}
+    )
+    assert told(hierarchy, sample, ["kidney"], ["background"])[0] == [IGN]
+    assert told(hierarchy, sample, ["kidney"], ["background"], layers=("other",))[0] == [0]
+    partial = {"state": State.PARTIAL, "layer": "other", "extent": (0, 0, 0, 1, 1, 1)}
+    assert told(hierarchy, sample_with(liver=partial), ["liver"], ["background"])[0] == [IGN]
+
+
 def test_open_outside_the_extent_only(hierarchy, sample_with):
     sample = sample_with(liver={"state": State.PARTIAL, "extent": (0, 0, 1, 1, 1, 3)}, spleen="absent")
     mask, masks = told(hierarchy, sample, ["liver", "spleen"], ["background", "background", "liver", "background"])

@@ -1,0 +1,91 @@
+"""A sample as NIfTI files and a JSON sidecar, for people who look at it in another program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mdfp import canonical
+from mdfp.convert import to_nibabel
+from mdfp.errors import UsageError, require
+from mdfp.opened import OpenSample, Space, Values
+
+
+def export_nifti(
+    sample: OpenSample,
+    folder: Path | str,
+    *,
+    space: Space = None,
+    values: Values = "stored",
+    force: bool = False,
+) -> list[Path]:
+    """Write `<key>.image.<name>.nii.gz`, `<key>.label.<layer>.nii.gz` or `.classes.`, and `<key>.json` into a folder.
+
+    Args:
+        sample: what to export.
+        folder: made when it is not there.
+        space: write one class mask of this label space for each image that has labels, instead of the stored layers.
+        values: numbers of the images; stored ones carry `scl_slope` and `scl_inter`, so that they read as physical.
+        force: write over files of these names.
+
+    Returns:
+        The files, the sidecar last.
+
+    Raises:
+        UsageError: a file is there already, or the sample has no volume to export.
+        MissingExtraError: nibabel is not installed.
+        CorpusError: the shard is missing or damaged.
+    """
+    require("nibabel", "convert")
+    root = Path(folder)
+    key = sample.key
+    images: list[tuple[Path, Any]] = []
+    names: dict[str, Any] = {}
+    for record in sample.record.images:
+        affine = sample.affine(record.name)
+        path = root / f"{key}.image.{record.name}.nii.gz"
+        image = to_nibabel(sample.image(record.name, values=values), affine)
+        if values == "stored" and (record.scale, record.offset) != (1.0, 0.0):
+            image.header.set_slope_inter(record.scale, record.offset)
+        images.append((path, image))
+        labels = [label.layer for label in sample.record.labels if label.image == record.name]
+        if space is not None and labels:
+            asked = sample.label_space(space)
+            mask = sample.classes(asked, image=record.name)
+            images.append((root / f"{key}.classes.{record.name}.nii.gz", to_nibabel(mask, affine)))
+            names = {str(i + 1): name for i, name in enumerate(asked.names)} | {"255": "cannot be told"}
+        elif space is None:
+            for layer in labels:
+                images.append((root / f"{key}.label.{layer}.nii.gz", to_nibabel(sample.label(layer), affine)))
+    if space is None:
+        names = {str(s.value): s.structure for s in sample.record.structures}
+    sidecar = root / f"{key}.json"
+    if not force and (there := [str(p) for p in (*(p for p, _ in images), sidecar) if p.exists()]):
+        raise UsageError(f"{', '.join(there)}: there already; give another folder, or --force to write over them")
+    root.mkdir(parents=True, exist_ok=True)
+    for path, image in images:
+        _save(path, image)
+    sidecar.write_bytes(canonical.pretty({"values": names, "sample": sample.record}))
+    return [*(path for path, _ in images), sidecar]
+
+
+def _save(path: Path, image: Any) -> None:
+    import nibabel
+
+    slope, inter = image.header.get_slope_inter()
+    if slope is None or (slope, inter) == (1.0, 0.0):
+        nibabel.save(image, path)
+        return
+    # nibabel would divide by the slope again: stored numbers go out as they are, under a header that scales them.
+    import gzip
+
+    header = image.header.copy()
+    header.set_data_offset(352)
+    data = np.asarray(image.dataobj)
+    block = bytes(header.binaryblock)
+    with gzip.open(path, "wb") as file:
+        file.write(block)
+        file.write(bytes(352 - len(block)))
+        file.write(data.tobytes(order="F"))
