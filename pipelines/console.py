@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any
 
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -32,7 +33,9 @@ class Console:
 
     as_json: bool = False
     quiet: bool = False
-    _err: RichConsole = field(default_factory=lambda: RichConsole(stderr=True, highlight=False, soft_wrap=True))
+    _err: RichConsole = field(
+        default_factory=lambda: RichConsole(file=_own_stderr(), highlight=False, soft_wrap=True, markup=False)
+    )
     _out: RichConsole = field(default_factory=lambda: RichConsole(highlight=False, soft_wrap=True))
 
     def say(self, text: str = "") -> None:
@@ -100,6 +103,14 @@ class Console:
 
         with _polling(look):
             yield
+
+
+def _own_stderr() -> IO[str]:
+    """A copy of standard error that stays where it is when the original is turned away (see `pipelines.runner`)."""
+    try:
+        return os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1, encoding="utf-8")
+    except (OSError, ValueError):  # no file behind it: a test that captures output
+        return sys.stderr
 
 
 @contextlib.contextmanager

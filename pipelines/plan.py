@@ -32,7 +32,14 @@ def plan(workspace: Workspace, selection: Selection, console: Console) -> Plan:
     made = planner.make_plan(
         workspace.recipe, workspace.sources, inventory, load_published(workspace.corpus), selection
     )
-    require_pass("plan", validate_plan(made.assignments, made.shards, made.cases), console)
+    result = validate_plan(
+        made.assignments,
+        made.shards,
+        inventory.cases,
+        sources=tuple(workspace.sources.values()),
+        palette=made.palette,
+    )
+    require_pass("plan", result, console)
     files.write(made, workspace.corpus)
     return made
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from expectations.outcome import ValidationResult
+from expectations.pictures import Picture, draw_contact_sheet, draw_worst, worst_cases
+from expectations.report import ReportData, render
 from expectations.validate import validate_samples
 from mdfp import canonical
 from mdfp import manifest as manifests
@@ -13,7 +16,7 @@ from mdfp.sample import Sample
 from pipelines.build import Built
 from pipelines.console import Console
 from pipelines.gate import require_pass
-from pipelines.pictures import contact_sheet, worst_cases
+from pipelines.pictures import reader
 from pipelines.workspace import Workspace
 from schemas.case import Reject
 from transforms import commit
@@ -62,7 +65,8 @@ def publish(workspace: Workspace, built: Built, console: Console) -> PublishedCo
 
     fresh = [s for m in built.markers for s in m.samples]
     earlier: list[Sample] = list(published.samples) if published else []
-    result = validate_samples([*earlier, *fresh], built.holes, plan.planned + len(earlier))
+    planned = {c for shard in plan.shards for c in shard.cases} | {s.case_id for s in earlier}
+    result = validate_samples([*earlier, *fresh], built.holes, planned, palette=plan.palette, recipe=workspace.recipe)
     require_pass("publish", result, console)
 
     manifest = assembly.assemble(plan, built.markers, workspace.recipe, workspace.sources, published)
@@ -73,7 +77,7 @@ def publish(workspace: Workspace, built: Built, console: Console) -> PublishedCo
         raise LostRaceError(f"manifest {number} was published by another run meanwhile; run again to continue from it")
     commit.replace(f"{number}\n".encode(), store, "LATEST")
     commit.replace(assembly.attribution(manifest).encode(), store, "ATTRIBUTION.md")
-    write_report(workspace, manifest, [*earlier, *fresh], rejects, result, console)
+    write_report(workspace, manifest, [*earlier, *fresh], rejects, result)
     return PublishedCorpus(manifest, rejects, new=True)
 
 
@@ -82,23 +86,21 @@ def write_report(
     manifest: Manifest,
     samples: list[Sample],
     rejects: tuple[Reject, ...],
-    result: object,
-    console: Console,
+    result: ValidationResult,
 ) -> None:
     """Write report.html and contact-sheet.png beside the corpus."""
-    from expectations.report import ReportData, render
-
-    console.remark("drawing the report")
-    sheet = contact_sheet(workspace.corpus, manifest, samples)
-    commit.replace(sheet, workspace.corpus, "contact-sheet.png")
+    store = workspace.corpus
+    read = reader(store)
+    heading = f"{manifest.corpus}: a sample of each source, in radiological convention"
+    sheet = draw_contact_sheet(samples, read, heading=heading)
+    if sheet is not None:
+        commit.replace(sheet, store, "contact-sheet.png")
     data = ReportData(
         manifest=manifest,
-        samples=tuple(samples),
+        samples=samples,
         rejects=rejects,
-        outcomes=result.outcomes,  # type: ignore[attr-defined]
-        pictures=(
-            ("Contact sheet", "one sample of each source", sheet),
-            *worst_cases(workspace.corpus, manifest, samples),
-        ),
+        outcomes=result.outcomes,
+        worst=draw_worst(worst_cases(samples, result.outcomes), read),
+        contact_sheet=None if sheet is None else Picture("Contact sheet", heading, sheet),
     )
-    commit.replace(render(data).encode(), workspace.corpus, "report.html")
+    commit.replace(render(data).encode(), store, "report.html")

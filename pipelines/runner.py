@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,7 +72,8 @@ class Engine:
         _prepare()
         pipeline = beam.Pipeline(options=PipelineOptions(self.options(tasks)))
         build(pipeline)
-        pipeline.run().wait_until_finish()
+        with _worker_chatter_to_file() if self.local else contextlib.nullcontext():
+            pipeline.run().wait_until_finish()
 
 
 def _prepare() -> None:
@@ -86,6 +89,33 @@ def _prepare() -> None:
     here = str(Path(sys.executable).parent)
     if not os.environ.get("PATH", "").startswith(here):
         os.environ["PATH"] = os.pathsep.join([here, os.environ.get("PATH", "")])
+
+
+@contextlib.contextmanager
+def _worker_chatter_to_file() -> Iterator[None]:
+    """While the body runs, what anyone writes to standard error goes to a temporary file.
+
+    Beam's local worker processes log every step of their start there, and take no word about it. What goes wrong in them
+    is raised here anyway; a process that dies without a word leaves its last lines in the file, so they are shown then.
+    The console writes to its own copy of standard error and is not affected.
+    """
+    if os.environ.get("MDFP_LOG"):
+        yield
+        return
+    with tempfile.TemporaryFile() as log:
+        sys.stderr.flush()
+        original = os.dup(2)
+        os.dup2(log.fileno(), 2)
+        try:
+            yield
+        except Exception:
+            log.seek(0)
+            lines = log.read().decode(errors="replace").splitlines()
+            os.write(original, "\n".join(line for line in lines[-20:] if not line.startswith("INFO:")).encode())
+            raise
+        finally:
+            os.dup2(original, 2)
+            os.close(original)
 
 
 def local_workers(asked: int | None) -> int:

@@ -100,7 +100,8 @@ def open_workspace(recipe_path: Path, roots: Sequence[str] = (), out: str | None
     """
     recipe = recipes.load(recipe_path)
     if out is not None:
-        recipe = recipe.model_copy(update={"out": out})
+        # On the command line a path is relative to where one stands, in a recipe to the recipe.
+        recipe = recipe.model_copy(update={"out": str(Path(out).absolute()) if local_path(out) is not None else out})
     if recipe.geometry.grid != "native":
         raise UsageError(
             f"{recipe_path}: geometry.grid: {{reference: …}} is not available yet; leave it out to keep each image's own grid"

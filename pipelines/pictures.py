@@ -1,0 +1,25 @@
+"""How the report's pictures get at the pixels of a published corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy.typing as npt
+
+from expectations.pictures import Read
+from mdfp.corpus import open as open_corpus
+from mdfp.sample import Sample, SampleImage
+from transforms.store import CorpusStore
+
+
+def reader(store: CorpusStore) -> Read:
+    """Reads an image of a sample, as stored, and the masks on its grid."""
+    corpus = open_corpus(store.root)
+
+    def read(sample: Sample, image: SampleImage) -> tuple[npt.NDArray[Any], Sequence[npt.NDArray[Any]]]:
+        opened = corpus.sample(sample.key)
+        masks = [opened.label(label.layer) for label in sample.labels if label.image == image.name]
+        return opened.image(image.name, values="stored"), masks
+
+    return read
