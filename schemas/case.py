@@ -41,6 +41,10 @@ class ArrayHeader:
     frame_of_reference: Annotated[str | None, "digest of the FrameOfReferenceUID; equal for arrays in one space"]
     verdict: Annotated[str, "regular, or what the series was found to be"]
     bytes: Annotated[int, "compressed bytes on the store"]
+    spacing_override_xyz_mm: Annotated[
+        tuple[float, ...] | None,
+        "spacing by the source manifest where the file's is known to be wrong; readers apply it",
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from typing import Literal
 
 import numpy as np
 
-from mdfp import geometry
 from mdfp.errors import UsageError
 from mdfp.sample import Acquisition, Finding
 from schemas import patterns
@@ -124,9 +123,8 @@ def inventory_case(
         costs.append(ArrayCost(header, channel.modality))
         findings += [*read.findings, *more]
 
-    labels = label_records(
-        files.labels, files.faults, source, store, settings, name, {i.header.name: i for i in images}
-    )
+    by_name = {i.header.name: i for i in images}
+    labels = label_records(files.labels, files.faults, source, store, settings, name, files.name, by_name)
     if labels.rejected:
         return Inventoried(None, records, labels.rejects)
     seconds, stored = estimate(costs, labels.costs, settings.wanted)
@@ -177,6 +175,7 @@ def label_records(
     store: SourceStore,
     settings: Settings,
     name: str,
+    name_in_source: str,
     images: dict[str, CaseImage],
 ) -> LabelRecords:
     """Read the headers of a case's labels and decide upon their faults.
@@ -190,6 +189,7 @@ def label_records(
         store: where the files lie.
         settings: limits and what to do with a fault.
         name: id of the case.
+        name_in_source: what the source calls it.
         images: the case's images by name.
     """
     wrong = [f for f in faults if f.concerns == "label"]
@@ -206,9 +206,10 @@ def label_records(
             wrong.append(Fault(reason, f"label {label.name!r}: {shown}", error.path, "label"))
             break
         table = source.labels[label.table or ""]
-        found.append(CaseLabel(read.header, label.image or "", label.table or "", table.origin, label.looked_for))
-        findings += read.findings
-        costs.append(ArrayCost(read.header, images[label.image or ""].modality, files=_files_of_their_own(label)))
+        header, more = overridden(read.header, source, name_in_source)
+        found.append(CaseLabel(header, label.image or "", label.table or "", table.origin, label.looked_for))
+        findings += [*read.findings, *more]
+        costs.append(ArrayCost(header, images[label.image or ""].modality, files=_files_of_their_own(label)))
     if not wrong:
         return LabelRecords(tuple(found), tuple(findings), tuple(costs), (), False)
     if settings.on_fault == "reject":
@@ -279,18 +280,20 @@ def assigned_split(source: Source, name: str, default: str | None) -> str | None
 
 
 def overridden(header: ArrayHeader, source: Source, name: str) -> tuple[ArrayHeader, tuple[Finding, ...]]:
-    """The header with the spacing that the manifest knows to be right, where it does.
+    """The header of an image or label with the spacing that the manifest knows to be right for its case, where it does.
 
-    The first voxel and the directions stay; the reader of the voxels takes its geometry from this header.
+    `transforms.read.array.read_array` corrects the geometry of the voxels in the same way.
     """
     spacing = source.geometry_override.get(name)
     if spacing is None or header.affine_ras is None:
         return header, ()
-    before = np.array(header.affine_ras, dtype=np.float64).reshape(4, 4)
-    after = geometry.compose(geometry.direction(before), spacing, before[:3, 3])
+    after = array.respaced(np.array(header.affine_ras, dtype=np.float64).reshape(4, 4), spacing)
     detail = f"spacing {_shown(header.spacing_xyz_mm)} mm in the header, {_shown(spacing)} mm by the source manifest"
     changed = dataclasses.replace(
-        header, spacing_xyz_mm=tuple(float(s) for s in spacing), affine_ras=tuple(float(v) for v in after.ravel())
+        header,
+        spacing_xyz_mm=spacing,
+        affine_ras=tuple(float(v) for v in after.ravel()),
+        spacing_override_xyz_mm=spacing,
     )
     return changed, (Finding("geometry_override", header.name, detail),)
 

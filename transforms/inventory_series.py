@@ -238,7 +238,7 @@ def _case(
     instance = volume.found.instance
     header, changed = overridden(volume.found.header, source, volume.name)
     image = CaseImage(header, instance.modality, volume.found.metadata)
-    found = label_records(labels, faults, source, store, settings, name, {header.name: image})
+    found = label_records(labels, faults, source, store, settings, name, volume.name, {header.name: image})
     if found.rejected:
         return Inventoried(None, records, found.rejects)
 

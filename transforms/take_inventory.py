@@ -102,7 +102,8 @@ class _Opened:
 
     def settings(self) -> dict[str, object]:
         """What the inventory functions take from the recipe."""
-        return {"on_fault": self.recipe.labels.on_fault, "wanted": self.recipe.geometry}
+        labels = self.recipe.labels
+        return {"on_fault": "image_only" if labels.image_only else labels.on_fault, "wanted": self.recipe.geometry}
 
 
 class InventoryCasesFn(beam.DoFn):

@@ -15,6 +15,7 @@ from schemas.source import Source
 from transforms import layouts
 from transforms.inventory import Inventoried, count_days, inventory_case
 from transforms.pseudonym import PatientKeys
+from transforms.read.array import Blob, read_array
 from transforms.store import SourceStore
 
 KEYS = PatientKeys(b"a secret of tests, 32 bytes long")
@@ -194,7 +195,12 @@ def test_a_corrected_spacing_is_taken_and_said(tree):
     affine = np.array(header.affine_ras).reshape(4, 4)
     assert np.allclose(np.linalg.norm(affine[:3, :3], axis=0), [0.5, 0.6, 2.0])
     assert np.allclose(affine[:3, 3], OBLIQUE[:3, 3])
-    assert [f.code for f in found.case.findings] == ["geometry_override"]
+    assert [(f.code, f.where) for f in found.case.findings] == [
+        ("geometry_override", w) for w in ("ct", "organs", "lesions")
+    ]
+    for path, of in (("ct", header), ("organs", found.case.labels[0].header)):
+        blob = Blob(path, (tree / "Ann_1" / f"{path}.nii.gz").read_bytes())
+        assert np.array_equal(read_array(of, [blob], Limits()).affine_ras, affine)
     assert "mm by the source manifest" in found.case.findings[0].detail
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from mdfp import geometry
+from mdfp.geometry import Affine
 from schemas.case import ArrayHeader
 from schemas.reasons import Reason
 from schemas.recipe import Limits
@@ -86,13 +88,21 @@ def read_array(header: ArrayHeader, blobs: Sequence[Blob], limits: Limits) -> Vo
     if not blobs:
         raise Rejected(Reason.MISSING_FILE, "the array has no file")
     if header.format == "dicom":
-        return series.read([(b.path, b.content()) for b in blobs], header, limits)
-    first = blobs[0]
-    if header.format == "nifti":
-        return nifti.read(first.content(), limits=limits)
-    if header.format == "itk":
-        return _read_itk(blobs, limits)
-    raise ValueError(f"expected format dicom, nifti or itk, found {header.format!r}")
+        volume = series.read([(b.path, b.content()) for b in blobs], header, limits)
+    elif header.format == "nifti":
+        volume = nifti.read(blobs[0].content(), limits=limits)
+    elif header.format == "itk":
+        volume = _read_itk(blobs, limits)
+    else:
+        raise ValueError(f"expected format dicom, nifti or itk, found {header.format!r}")
+    if header.spacing_override_xyz_mm is None:
+        return volume
+    return replace(volume, affine_ras=respaced(volume.affine_ras, header.spacing_override_xyz_mm))
+
+
+def respaced(affine_ras: Affine, spacing_xyz_mm: Sequence[float]) -> Affine:
+    """The affine with another spacing: directions and the first voxel stay where they are."""
+    return geometry.compose(geometry.direction(affine_ras), spacing_xyz_mm, affine_ras[:3, 3])
 
 
 def _read_itk(blobs: Sequence[Blob], limits: Limits) -> Volume:
