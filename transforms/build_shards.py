@@ -74,9 +74,6 @@ class BuildShardFn(beam.DoFn):
 
     def setup(self) -> None:
         """Open the plan and the stores."""
-        import SimpleITK
-
-        SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
         options = self._options
         corpus = CorpusStore(options.out)
         self._plan = PlanReader(corpus, options.plan_id)

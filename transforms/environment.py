@@ -8,13 +8,13 @@ from importlib.metadata import PackageNotFoundError, version
 from mdfp.canonical import digest
 
 PACKAGES = (
-    "SimpleITK",
     "blosc2",
     "deflate",
     "llvmlite",
     "numba",
     "numpy",
     "pydicom",
+    "pylibjpeg",
     "pylibjpeg-libjpeg",
     "pylibjpeg-openjpeg",
     "xxhash",
