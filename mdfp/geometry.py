@@ -79,17 +79,18 @@ def apply(affine: Affine, index_xyz: npt.ArrayLike) -> npt.NDArray[np.float64]:
 def closest_axes(affine_ras: Affine) -> tuple[tuple[int, int], ...]:
     """For each index axis x, y, z: the world axis (0 R, 1 A, 2 S) it runs along most, and the sign.
 
-    Axes are assigned in the order of decreasing alignment; within `TIE` of each other the lower index axis, then the
-    lower world axis, chooses first. An orientation near 45° therefore has one stated answer.
+    Axes are assigned in the order of decreasing alignment. Within `TIE` of each other an axis that is already in its
+    place (x along R, y along A, z along S) chooses first, then the lower index axis, then the lower world axis. An
+    orientation near 45° therefore has one stated answer, and turning a volume to its closest axes twice is turning once.
 
     Raises:
         ValueError: an axis has no length.
     """
     d = direction(affine_ras)
     result: dict[int, tuple[int, int]] = {}
-    candidates = [(-round(abs(float(d[w, i])) / TIE) * TIE, i, w) for i in range(3) for w in range(3)]
+    candidates = [(-round(abs(float(d[w, i])) / TIE), i != w, i, w) for i in range(3) for w in range(3)]
     taken: set[int] = set()
-    for _, index_axis, world_axis in sorted(candidates):
+    for _, _, index_axis, world_axis in sorted(candidates):
         if index_axis in result or world_axis in taken:
             continue
         result[index_axis] = (world_axis, 1 if d[world_axis, index_axis] >= 0 else -1)

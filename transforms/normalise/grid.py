@@ -12,12 +12,15 @@ from mdfp.geometry import Affine
 from schemas.recipe import PlaneSpacing, Spacing
 from transforms.normalise.taps import Taps, first_centre_mm, linear_taps, output_size, steady_mm
 
-AFFINE_STEP = 2.0**-40
-"""Entries of a stored affine are first rounded to multiples of this (1 pm): far below any scanner, and above the last
-bits in which the affines of a volume and of its flipped copy differ."""
+POSITION_DECIMALS = 10
+"""Decimals of a mm that the origin of a stored affine keeps."""
 
-AFFINE_DECIMALS = 10
-"""Then they are rounded to this many decimals, so that 0.8 mm reads 0.8."""
+DIRECTION_DECIMALS = 13
+"""Decimals of a mm per voxel that its other entries keep: over a thousand voxels as exact as the origin."""
+
+_POSITION_STEP, _DIRECTION_STEP = 2.0**-40, 2.0**-48
+"""Before that, entries are rounded to multiples of these, which drops the last bits in which the affines of a volume and
+of its flipped copy differ. Decimals alone do not: half a spacing often ends in a 5, where the last bit decides."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +64,11 @@ class OutputGrid:
 
 
 def steady_affine(affine: Affine) -> Affine:
-    """`affine` without its last bits (see `AFFINE_STEP`, `AFFINE_DECIMALS`) and without negative zeros."""
-    stepped = np.rint(np.asarray(affine, dtype=np.float64) / AFFINE_STEP) * AFFINE_STEP
-    return np.round(stepped, AFFINE_DECIMALS) + 0.0
+    """`affine` without its last bits and without negative zeros, so that equal grids have equal numbers."""
+    a = np.asarray(affine, dtype=np.float64)
+    steady = np.round(np.rint(a / _DIRECTION_STEP) * _DIRECTION_STEP, DIRECTION_DECIMALS)
+    steady[:3, 3] = np.round(np.rint(a[:3, 3] / _POSITION_STEP) * _POSITION_STEP, POSITION_DECIMALS)
+    return steady + 0.0
 
 
 def acquisition_axis(spacing_xyz_mm: tuple[float, float, float]) -> int:
@@ -138,7 +143,7 @@ def output_grid(
         origin = geometry.apply(affine_ras, np.array(start_index))
         affine_out = geometry.compose(geometry.direction(affine_ras), spacing_out, origin)
     (x, y, z), (tx, ty, tz) = n_out, taps
-    spacing = _xyz(round(s, AFFINE_DECIMALS) for s in spacing_out)
+    spacing = _xyz(round(s, POSITION_DECIMALS) for s in spacing_out)
     return OutputGrid((z, y, x), spacing, steady_affine(affine_out), (tz, ty, tx))
 
 

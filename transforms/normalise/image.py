@@ -16,7 +16,7 @@ from schemas.reasons import Reason
 from schemas.recipe import Limits, Recipe
 from transforms.normalise import intensity, layout
 from transforms.normalise.content_hash import content_hash
-from transforms.normalise.grid import AFFINE_DECIMALS, OutputGrid, acquisition_axis, output_grid, target_spacing
+from transforms.normalise.grid import POSITION_DECIMALS, OutputGrid, acquisition_axis, output_grid, target_spacing
 from transforms.normalise.intensity import Encoding
 from transforms.normalise.orientation import canonicalise
 from transforms.normalise.resample import resample
@@ -165,7 +165,7 @@ def grid_record(shape_zyx: tuple[int, int, int], affine_ras: Affine) -> Grid:
     """Where voxels lie, as the index says it."""
     return Grid(
         shape=shape_zyx,
-        spacing_xyz_mm=tuple(round(s, AFFINE_DECIMALS - 1) for s in geometry.spacing_xyz_mm(affine_ras)),
+        spacing_xyz_mm=tuple(round(s, POSITION_DECIMALS - 1) for s in geometry.spacing_xyz_mm(affine_ras)),
         orientation=geometry.orientation_code(affine_ras),
         affine_ras=tuple(float(v) for v in np.asarray(affine_ras).reshape(-1)),
     )

@@ -115,8 +115,9 @@ def linear_taps(n_in: int, spacing_in_mm: float, n_out: int, spacing_out_mm: flo
     lowest = np.where(touched, index, n_in).min(axis=1)
     highest = np.where(touched, index, -1).max(axis=1)
     width = int((highest - lowest).max()) + 1
-    if n_out % 2 and width > 2 and width < n_in and (n_in - width) % 2:
-        width += 1  # the row in the very middle is its own mirror image only if it can be centred
+    middle_support = highest[-1] - lowest[-1] + 1 if n_out % 2 else 0
+    if middle_support > 2 and (n_in - width) % 2:
+        width += 1  # a row in the very middle is its own mirror image to the last bit only if it can be centred
     start = np.minimum(lowest, n_in - width)
     centred = bool(n_out % 2) and (n_in - width) % 2 == 0
     if centred:

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mdfp.sample import PERCENTS
+from transforms.normalise.distribution import countable, distribution
+from transforms.normalise.statistics import body_box, body_threshold, measure
+from transforms.normalise.survey import survey
+
+SHAPE = (5, 9, 14)
+
+
+def integers(dtype: str = "i2", seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 250, SHAPE).astype(dtype)
+
+
+def floats(seed: int = 0) -> np.ndarray:
+    return (np.random.default_rng(seed).normal(size=SHAPE) * 1000).astype(np.float32)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "i4", "f4", "f8", ">i2", "i8"])
+@pytest.mark.parametrize("view", [np.s_[:, :, :], np.s_[::-1, :, ::-1]])
+def test_counted_statistics_equal_numpys(dtype: str, view: tuple[slice, ...]) -> None:
+    array = integers(dtype)[view]
+    seen = survey(array)
+    body = (1, 2, 3, 4, 8, 11)
+    dist = distribution(array, seen, body, PERCENTS)
+    inside = array[1:4, 2:8, 3:11].astype(np.float64)
+    assert countable(seen)
+    assert (seen.minimum, seen.maximum) == (array.min(), array.max())
+    assert dist.mean == pytest.approx(array.astype(np.float64).mean(), rel=1e-14)
+    assert dist.std == pytest.approx(array.astype(np.float64).std(), rel=1e-12)
+    assert dist.body_mean == pytest.approx(inside.mean(), rel=1e-14)
+    assert dist.body_std == pytest.approx(inside.std(), rel=1e-12)
+    expected = np.percentile(array.astype(np.float64), PERCENTS)
+    assert [dist.percentiles[p] for p in PERCENTS] == pytest.approx(expected, abs=1e-9)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(
+        st.one_of(st.floats(-(2.0**100), 2.0**100, width=32), st.sampled_from([0.5, -0.0, 1e-40])),
+        min_size=2,
+        max_size=40,
+    )
+)
+def test_ranked_percentiles_are_those_of_a_sorted_copy(values: list[float]) -> None:
+    array = np.array([*values, 0.25], dtype=np.float32).reshape(1, 1, -1)
+    seen = survey(array)
+    percents = (0.0, 0.5, 33.0, 50.0, 99.5, 100.0)
+    dist = distribution(array, seen, None, percents)
+    expected = np.percentile(array.astype(np.float64), percents)
+    assert [dist.percentiles[p] for p in percents] == pytest.approx(expected, rel=1e-6, abs=1e-37)
+
+
+def test_ranked_moments_equal_numpys() -> None:
+    array = floats()
+    dist = distribution(array, survey(array), (0, 1, 2, 5, 8, 14), PERCENTS)
+    inside = array[:, 1:8, 2:].astype(np.float64)
+    assert dist.mean == pytest.approx(array.astype(np.float64).mean(), rel=1e-12)
+    assert dist.std == pytest.approx(array.astype(np.float64).std(), rel=1e-12)
+    assert (dist.body_mean, dist.body_std) == pytest.approx((inside.mean(), inside.std()), rel=1e-12)
+
+
+@pytest.mark.parametrize("make", [integers, floats])
+def test_how_a_volume_lies_in_memory_changes_no_bit(make: object) -> None:
+    array = make()  # type: ignore[operator]
+    stored = np.ascontiguousarray(array.transpose(2, 0, 1)[::-1, :, ::-1])
+    view = stored[::-1, :, ::-1].transpose(1, 2, 0)
+    assert (view == array).all()
+
+    def middle(seen: object) -> tuple[int, int, int, int, int, int]:
+        return (1, 1, 1, 4, 8, 13)
+
+    assert measure(view, middle).stats == measure(array, middle).stats
+
+
+def test_what_is_not_finite_counts_nowhere() -> None:
+    for array in (floats(), integers("f4")):
+        clean = array[np.isfinite(array)]
+        array[0, 0, :3] = (np.nan, np.inf, -np.inf)
+        clean = array[np.isfinite(array)].astype(np.float64)
+        seen = survey(array)
+        dist = distribution(array, seen, None, (50.0,))
+        assert seen.nonfinite == 3
+        assert (seen.minimum, seen.maximum) == (clean.min(), clean.max())
+        assert dist.mean == pytest.approx(clean.mean(), rel=1e-12)
+        assert dist.percentiles[50.0] == pytest.approx(np.percentile(clean, 50), rel=1e-6)
+
+
+def test_a_volume_without_a_number_gives_zeros() -> None:
+    array = np.full(SHAPE, np.nan, dtype=np.float32)
+    seen = survey(array)
+    assert (seen.minimum, seen.maximum, seen.nonfinite) == (0, 0, array.size)
+    assert distribution(array, seen, None, (1.0,)).percentiles == {1.0: 0.0}
+    assert seen.box_above(0) is None
+
+
+def test_scale_and_offset_turn_stored_into_physical_statistics() -> None:
+    array = integers()
+    plain = measure(array, lambda s: None).stats
+    scaled = measure(array, lambda s: None, scale=0.5, offset=-7.0).stats
+    assert scaled.minimum == plain.minimum * 0.5 - 7
+    assert scaled.std == pytest.approx(plain.std * 0.5)
+    assert scaled.percentiles == pytest.approx([p * 0.5 - 7 for p in plain.percentiles])
+    assert scaled.body_mean is None
+
+
+def test_a_negative_scale_is_refused() -> None:
+    with pytest.raises(ValueError, match="positive scale, found -1"):
+        measure(integers(), lambda s: None, scale=-1.0)
+
+
+def test_the_ct_body_is_what_is_denser_than_half_air() -> None:
+    array = np.full(SHAPE, -1000, dtype=np.int16)
+    array[1:3, 2:6, 4:9] = -499
+    array[4, 8, 13] = -500
+    assert body_box(survey(array), body_threshold("CT")) == (1, 2, 4, 3, 6, 9)
+    assert body_box(survey(array[:, ::-1]), body_threshold("CT")) == (1, 3, 4, 3, 7, 9)
+    stored = (array + 1024).astype(np.uint16)
+    assert body_box(survey(stored), body_threshold("CT"), offset=-1024) == (1, 2, 4, 3, 6, 9)
+
+
+def test_the_body_of_other_modalities_is_brighter_than_the_mean() -> None:
+    array = np.zeros(SHAPE, dtype=np.float32)
+    array[2:, 3:8, 1:7] = 100.5
+    assert body_box(survey(array), body_threshold("MR")) == (2, 3, 1, 5, 8, 7)
+    assert body_box(survey(np.zeros(SHAPE)), body_threshold("MR")) is None
