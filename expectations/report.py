@@ -28,13 +28,12 @@ from mdfp.manifest import Manifest
 from mdfp.sample import PERCENTS, Sample
 from schemas.case import Reject
 from schemas.reasons import Reason
+from transforms.labels.account import RATIO
 
 EXAMPLES = 3
 """Examples shown for each reason that something was left out."""
 STATES = (State.PRESENT, State.PARTIAL, State.MERGED, State.ABSENT, State.UNKNOWN)
 """States in the order of the bars."""
-RATIO_BOUNDS = (0.9, 1.1)
-"""Outside of these a change of volume is worth a warning (stored over native, dimensionless)."""
 
 
 @dataclass(frozen=True)
@@ -316,7 +315,7 @@ def _structures(samples: Sequence[Sample]) -> list[_StructureLine]:
         total = sum(counts.values()) or 1
         cells[row.structure][row.source] = _Cell(counts, bar, round(100 * counts[State.PRESENT] / total))
         vanished[row.structure] += row.vanished
-    low, high = RATIO_BOUNDS
+    low, high = RATIO
     lines = []
     for structure in sorted(order, key=lambda name: (order[name], name)):
         v, r = sorted(volumes[structure]), ratios[structure]

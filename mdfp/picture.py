@@ -121,7 +121,7 @@ def flatten(layers_zyx: Iterable[npt.NDArray[Any]]) -> npt.NDArray[Any]:
 def default_window(image: SampleImage) -> tuple[float, float]:
     """Physical values shown as black and white: the image's default normalisation, else its 1st and 99th percentile."""
     normalisation, percentiles = image.normalisation, image.stored_intensity.percentiles
-    if normalisation.kind != "none" and normalisation.lower < normalisation.upper:
+    if normalisation.lower < normalisation.upper:
         return normalisation.lower, normalisation.upper
     return (
         (percentiles[1], percentiles[-2])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Annotated
@@ -15,6 +15,8 @@ from expectations.tables.build import table
 from mdfp import geometry
 from mdfp.labels import State
 from mdfp.sample import Grid, Sample, StructureState
+from schemas import ontology
+from transforms.labels.account import RATIO_FROM_VOXELS
 
 MIN_FOR_MEDIAN = 5
 """Samples in which a structure must be present before its median volume is compared between sources."""
@@ -33,7 +35,7 @@ class StructureRow:
     native_voxels: Annotated[int | None, "voxels on the native grid"]
     stored_voxels: Annotated[int | None, "voxels as stored"]
     native_mm3: Annotated[float | None, "volume on the native grid"]
-    volume_ratio: Annotated[float | None, "stored over native mm³; null when absent or vanished"]
+    volume_ratio: Annotated[float | None, "stored over native mm³; null when absent, vanished or tiny"]
     vanished: Annotated[bool, "lost by resampling"]
     outside_fraction: Annotated[float | None, "fraction of its native voxels outside the structure it lies in"]
     box_inside: Annotated[bool | None, "whether its box has an extent and lies in the stored grid; null without a box"]
@@ -104,6 +106,7 @@ def _structure_rows(samples: Sequence[Sample], palette: Mapping[str, int]) -> It
     for s in samples:
         layers = {x.layer for x in s.labels}
         grids = {x.layer: _grid_of(s, x.image) for x in s.labels}
+        drawn = {x.structure for x in s.structures if x.native_voxels}
         for x in s.structures:
             if x.state == State.UNKNOWN:
                 continue
@@ -121,15 +124,16 @@ def _structure_rows(samples: Sequence[Sample], palette: Mapping[str, int]) -> It
                 vanished=x.vanished,
                 outside_fraction=x.outside_fraction,
                 box_inside=_box_inside(x.box, grids.get(x.layer or "")),
-                consistent=_consistent(x),
+                consistent=_consistent(x, drawn),
             )
 
 
 def volume_ratio(x: StructureState) -> float | None:
-    """Stored over native mm³; None where either is not known, the structure is absent, or it vanished."""
-    if x.vanished or not x.native_mm3 or x.stored_mm3 is None:
+    """Stored over native mm³; None where there are no voxels, or so few that they cannot keep it (as while building)."""
+    if x.vanished or not x.native_mm3 or not x.stored_mm3 or not x.stored_voxels:
         return None
-    return x.stored_mm3 / x.native_mm3
+    stored_voxel_mm3 = x.stored_mm3 / x.stored_voxels
+    return x.stored_mm3 / x.native_mm3 if x.native_mm3 >= RATIO_FROM_VOXELS * stored_voxel_mm3 else None
 
 
 def _grid_of(s: Sample, image: str) -> Grid | None:
@@ -145,18 +149,24 @@ def _box_inside(box: tuple[int, ...] | None, grid: Grid | None) -> bool | None:
     return all(0 <= a < b <= n for a, b, n in zip(box[:axes], box[axes:], grid.shape, strict=True))
 
 
-def _consistent(x: StructureState) -> bool:
+def _consistent(x: StructureState, drawn: Collection[str]) -> bool:
+    """Whether the entry does not contradict itself.
+
+    Args:
+        x: the entry.
+        drawn: structures of the sample that have native voxels of their own.
+    """
     native, stored = x.native_voxels or 0, x.stored_voxels or 0
-    if x.state == State.PRESENT and native == 0:
-        # There by its parts alone, as a kidney is by its two sides: no voxel carries its own number.
-        return x.layer is None and stored == 0 and x.box is None and not x.vanished
+    if x.vanished != (native > 0 and stored == 0) or (x.box is None) != (stored == 0) or (stored and not native):
+        return False
     if x.state == State.PRESENT:
-        return native > 0 and x.vanished == (stored == 0) and (x.box is None) == (stored == 0)
-    if x.state == State.ABSENT:
-        return native == 0 and stored == 0 and x.box is None and not x.vanished
+        # All voxels may belong to narrower structures: a kidney drawn as left and right, an organ full of tumour.
+        known = ontology.load()
+        narrower = known.descendants(x.structure) if x.structure in known else ()
+        return native > 0 or any(d in drawn for d in narrower)
     if x.state == State.MERGED:
-        return x.merged_into is not None and native == 0 and stored == 0
-    return x.state != State.PARTIAL or x.extent is not None
+        return x.merged_into is not None and native == 0
+    return x.extent is not None if x.state == State.PARTIAL else native == 0
 
 
 def _side_rows(samples: Sequence[Sample]) -> Iterator[SideRow]:

@@ -334,6 +334,22 @@ def test_a_state_that_contradicts_itself_is_a_gate(make_sample, with_structure, 
     assert failed_of(result, "gate") == {"state-consistent", "box-inside", "layer-known"}
 
 
+def test_an_organ_whose_voxels_all_belong_to_its_tumour_is_present(make_sample, with_structure, outcome_of) -> None:
+    nothing = {"native_voxels": 0, "stored_voxels": 0, "native_mm3": 0.0, "stored_mm3": 0.0, "box": None, "layer": None}
+    full = with_structure(make_sample(0), "liver", **nothing)
+    spleen = with_structure(make_sample(1), "spleen", **nothing)
+    outcome = outcome_of(judge([full, spleen]), "state-consistent")
+    assert outcome.failing == (f"{spleen.key}/spleen",)
+
+
+def test_structures_of_few_voxels_need_not_keep_their_volume(make_sample, with_structure, outcome_of) -> None:
+    voxel = 1.5**3
+    for voxels, holds in ((40, True), (400, False)):
+        volume = {"native_mm3": 1.5 * voxels * voxel, "stored_voxels": voxels, "stored_mm3": voxels * voxel}
+        sample = with_structure(make_sample(0), "liver_tumour", **volume)
+        assert outcome_of(judge([sample]), "volume-kept").success is holds
+
+
 def test_a_mask_too_narrow_for_the_palette_is_a_gate(make_sample, with_structure, failed_of) -> None:
     sample = with_structure(make_sample(0), "liver", value=300)
     assert failed_of(judge([sample]), "gate") == {"mask-holds-palette"}

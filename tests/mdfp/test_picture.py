@@ -188,7 +188,7 @@ def test_a_sample_is_shown_in_its_default_window_of_physical_values() -> None:
 
 def test_without_a_normalisation_percentiles_are_shown() -> None:
     assert picture.default_window(record()) == (-100.0, 100.0)
-    assert picture.default_window(record(normalisation=Normalisation("none", 0.0, 1.0))) == (-900, 600)
+    assert picture.default_window(record(normalisation=Normalisation("none", 0.0, 0.0))) == (-900, 600)
 
 
 def test_a_flat_image_has_no_three_planes() -> None:
