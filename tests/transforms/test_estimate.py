@@ -6,7 +6,7 @@ import pytest
 
 from schemas.case import ArrayHeader
 from schemas.recipe import Geometry
-from transforms.estimate import ArrayCost, estimate
+from transforms.estimate import IMAGE_RATIO, LABEL_RATIO, SNAPSHOT_BYTES, ArrayCost, estimate
 
 
 def header(shape=(300, 512, 512), affine=(0.8, 0, 0, 0, 0, 0.8, 0, 0, 0, 0, 1.0, 0, 0, 0, 0, 1), dtype="int16"):
@@ -19,21 +19,21 @@ def test_a_ct_of_300_slices_costs_about_a_second_and_a_few_tens_of_megabytes():
         [ArrayCost(header(), "CT")], [ArrayCost(header(dtype="uint8"), "CT")], Geometry(spacing_mm=(1.5,) * 3)
     )
     assert 0.5 < seconds < 3
-    assert stored == pytest.approx(273 * 273 * 200 * (2 / 3 + 1 / 100) + 16_384, rel=0.01)
+    assert stored == pytest.approx(273 * 273 * 200 * (2 / IMAGE_RATIO + 1 / LABEL_RATIO) + SNAPSHOT_BYTES, rel=0.01)
 
 
 def test_doubling_the_target_spacing_takes_an_eighth_of_the_bytes():
     fine = estimate([ArrayCost(header(), "CT")], [], Geometry(spacing_mm=(1.0,) * 3))[1]
     coarse = estimate([ArrayCost(header(), "CT")], [], Geometry(spacing_mm=(2.0,) * 3))[1]
-    assert (fine - 16_384) / (coarse - 16_384) == pytest.approx(8, rel=0.02)
+    assert (fine - SNAPSHOT_BYTES) / (coarse - SNAPSHOT_BYTES) == pytest.approx(8, rel=0.02)
 
 
 def test_the_target_is_that_of_the_modality_and_of_the_canonical_axes():
     # The file's x runs along S: 10 voxels of 5 mm; its z along R: 40 voxels of 1 mm.
     turned = header((40, 20, 10), (0, 0, 1.0, 0, 0, 2.0, 0, 0, 5.0, 0, 0, 0, 0, 0, 0, 1))
     wanted = Geometry(spacing_mm="native", modalities={"MR": {"spacing_mm": (1.0, 2.0, 2.5)}})
-    assert estimate([ArrayCost(turned, "CT")], [], wanted)[1] == 16_384 + 40 * 20 * 10 * 2 // 3
-    assert estimate([ArrayCost(turned, "MR")], [], wanted)[1] == 16_384 + 40 * 20 * 20 * 2 // 3
+    assert estimate([ArrayCost(turned, "CT")], [], wanted)[1] == SNAPSHOT_BYTES + 40 * 20 * 10
+    assert estimate([ArrayCost(turned, "MR")], [], wanted)[1] == SNAPSHOT_BYTES + 40 * 20 * 20
 
 
 def test_each_mask_file_is_read():
@@ -43,4 +43,4 @@ def test_each_mask_file_is_read():
 
 def test_without_geometry_the_native_voxels_count():
     unknown = ArrayHeader("x", "nifti", "zyx", (4, 5, 6), None, None, None, None, "int16", 1.0, 0.0, None, "regular", 1)
-    assert estimate([ArrayCost(unknown, "CT")], [], Geometry())[1] == 16_384 + 4 * 5 * 6 * 2 // 3
+    assert estimate([ArrayCost(unknown, "CT")], [], Geometry())[1] == SNAPSHOT_BYTES + 4 * 5 * 6
