@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-
-from mdfp.verify import verify
 
 import mdfp
 from examples import phantom
 from examples.phantom.truth import Truth
 from mdfp.crops import Crops
 from mdfp.errors import MdfpError, UsageError
+from mdfp.verify import verify
 from pipelines import patient_key
 from pipelines import run as runs
 from pipelines.build import BuildOptions
 from pipelines.console import Console, megabytes
 from pipelines.runner import Engine
 from pipelines.workspace import open_workspace
+from schemas.case import Reject
 from schemas.reasons import Reason
 from transforms.plan.planner import Selection
 
@@ -29,7 +31,7 @@ RECIPE = Path(__file__).parent.parent / "examples" / "recipes" / "demo.yaml"
 MARK = ".phantom-demo"
 """Says that a folder is the demo's own, so that it may be emptied."""
 
-KEY = "nobody is behind a phantom: this key is public"
+KEY = "phantoms have no secret, key 1"
 """The demo's patient key. Real data never get this one: it is read from the environment or the user's own file."""
 
 BATCHES = 8
@@ -96,13 +98,13 @@ def _stream(corpus: mdfp.Corpus) -> tuple[int, int, float]:
     batches = crops = 0
     for batch in loader:
         batches += 1
-        crops += len(batch["image"])  # type: ignore[arg-type, call-overload, index]
+        crops += len(batch["image"])  # type: ignore[call-overload, index]
         if batches == BATCHES:
             break
     return batches, crops, time.monotonic() - start
 
 
-def _missed(truth: Truth, rejects: tuple) -> list[str]:  # type: ignore[type-arg]  # of Reject
+def _missed(truth: Truth, rejects: Sequence[Reject]) -> list[str]:
     """What differs between what was planted and what was left out."""
     planted = Counter((f.source, str(f.reason)) for f in truth.faults)
     found = Counter((r.source, str(r.reason)) for r in rejects if r.reason != Reason.DUPLICATE)
@@ -121,11 +123,11 @@ def _missed(truth: Truth, rejects: tuple) -> list[str]:  # type: ignore[type-arg
 def _summary(
     corpus: mdfp.Corpus,
     truth: Truth,
-    rejects: tuple,
+    rejects: Sequence[Reject],
     missed: list[str],
     seconds: float,
     folder: Path,
-    console: Console,  # type: ignore[type-arg]
+    console: Console,
 ) -> dict[str, object]:
     reasons = Counter(str(r.reason) for r in rejects)
     vanished = sum(s.vanished for sample in corpus.samples for s in sample.structures)
@@ -136,17 +138,17 @@ def _summary(
     )
     console.say(f"left out   {len(rejects)}: " + ", ".join(f"{n} {r}" for r, n in sorted(reasons.items())))
     planted = len(truth.faults) + len(truth.duplicates)
-    console.say(
-        f"planted    {planted} faults, {planted - len(missed)} found by their reason; {vanished} lesion lost in resampling, and marked so"
-    )
+    console.say(f"planted    {planted} faults, {planted - len(missed)} found by their reason")
+    console.say(f"vanished   {vanished} lesion too small for the grid: present, lost in resampling, and marked so")
     size = sum(s.bytes for s in corpus.manifest.shards)
     console.say(f"bytes      {megabytes(size)} in {len(corpus.manifest.shards)} shards")
     console.say(f"time       {seconds:.0f} s")
     console.say()
     console.say("look at    " + str(folder / "corpus" / "report.html"))
     console.say("           " + str(folder / "corpus" / "contact-sheet.png"))
-    console.say(f"try        mdfp info {folder / 'corpus'}")
-    console.say(f"           mdfp ls {folder / 'corpus'}")
+    command = os.path.relpath(Path(sys.executable).with_name("mdfp"))
+    console.say(f"try        {command} info {folder / 'corpus'}")
+    console.say(f"           {command} ls {folder / 'corpus'}")
     return {
         "cases": len(truth.cases),
         "samples": corpus.manifest.samples,

@@ -27,6 +27,6 @@ def require_pass(stage: str, result: ValidationResult, console: Console) -> None
         if outcome.severity == "gate":
             failed.append(line)
         else:
-            console.remark(f"{stage}: {line}")
+            console.remark(f"warning: {stage}: {line}")
     if failed:
         raise GateError(f"{stage}: {len(failed)} expectations do not hold:\n  " + "\n  ".join(failed))

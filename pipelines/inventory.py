@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import apache_beam as beam
+import pyarrow.parquet as pq
 from rich.table import Table
 
 from expectations.validate import validate_inventory
-from mdfp import canonical
+from mdfp import arrow, canonical
 from mdfp.errors import UsageError
 from pipelines.console import Console
 from pipelines.gate import require_pass
 from pipelines.runner import Engine
 from pipelines.workspace import Workspace
 from schemas.case import Case, ObjectRecord, Reject
-from schemas.reasons import Reason
 from transforms import commit
 from transforms.inventory import Inventoried, count_days
 from transforms.layouts.group import Counts, Grouped, group
@@ -34,6 +36,8 @@ from transforms.take_inventory import (
     parse_rows,
     part_path,
 )
+
+Row = TypeVar("Row")
 
 ROWS_PER_PART = 2000
 """Cases and loose objects whose rows share a part file."""
@@ -162,13 +166,7 @@ def _digest(workspace: Workspace, listings: Mapping[str, list[ListedObject]]) ->
 
 
 def _load(workspace: Workspace, folder: str) -> Taken:
-    import io
-
-    import pyarrow.parquet as pq
-
-    from mdfp import arrow
-
-    def rows(record: type, name: str) -> tuple:  # type: ignore[type-arg]  # of that record
+    def rows(record: type[Row], name: str) -> tuple[Row, ...]:
         table = pq.read_table(io.BytesIO(workspace.corpus.read(f"{folder}/{name}.parquet")))
         return tuple(arrow.from_table(record, table))
 
@@ -205,4 +203,4 @@ def describe(taken: Taken, console: Console) -> None:
         table.add_row(source, str(c.listed), str(cases[source]), str(rejects[source]), str(c.side), str(c.skipped))
     console.table(table)
     for reason, count in Counter(r.reason for r in taken.rejects).most_common():
-        console.say(f"  reject: {count} × {reason} ({Reason(reason).meaning})")
+        console.say(f"  reject: {count} × {reason} ({reason.meaning})")

@@ -12,7 +12,6 @@ from pipelines.console import Console, duration, megabytes
 from pipelines.gate import require_pass
 from pipelines.inventory import read_inventory
 from pipelines.workspace import Workspace
-from schemas.reasons import Reason
 from transforms.plan import files, planner
 from transforms.plan.planner import Plan, Selection
 from transforms.plan.published import load as load_published
@@ -73,7 +72,7 @@ def describe(made: Plan, workers: int, console: Console) -> None:
         console.say(f"  left out: {count} × {reason} ({detail})")
     rejected = Counter(r.reason for r in made.rejects)
     for reason, count in sorted(rejected.items()):
-        console.say(f"  rejected by the inventory: {count} × {reason} ({Reason(reason).meaning})")
+        console.say(f"  rejected by the inventory: {count} × {reason} ({reason.meaning})")
     console.say(cost(made, workers))
 
 

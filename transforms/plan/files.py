@@ -142,7 +142,6 @@ class PlanReader:
     def work(self, number: int) -> ShardWork:
         """The work of the shard in that row of the shard table."""
         shard = self.shards[number]
-        cases, objects = (
-            tuple(arrow.from_table(_TABLES[name], self._files[name].read_row_group(number))) for name in _PER_SHARD
-        )
+        cases = tuple(arrow.from_table(Case, self._files["cases"].read_row_group(number)))
+        objects = tuple(arrow.from_table(ObjectRecord, self._files["objects"].read_row_group(number)))
         return ShardWork(shard, cases, objects, tuple(self._assignments[c] for c in shard.cases))

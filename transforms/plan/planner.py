@@ -6,6 +6,7 @@ One process, no pixels. The plan is a function of its inputs: two runs over the 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -107,6 +108,11 @@ def make_plan(
     _check_continues(recipe, inventory, published)
     key = recipe.splits.key or recipe.corpus
     cases = sorted(inventory.cases, key=lambda c: c.case_id)
+    if twice := [a.case_id for a, b in itertools.pairwise(cases) if a.case_id == b.case_id]:
+        raise UsageError(
+            f"{len(twice)} case ids are given twice, for example {twice[0]!r}: sources whose ids differ in dots and dashes "
+            "only, or a layout whose fields do not tell cases apart; rename the source or add a field to its patterns"
+        )
     verdicts = _selected(cases, recipe, sources, published, selection)
     candidates = [_without_labels(c) if recipe.labels.image_only else c for c in cases if c.case_id not in verdicts]
 
@@ -254,7 +260,8 @@ def _selected(
         elif selection.only and case.case_id not in selection.only and case.source not in selection.only:
             verdict = Reason.NOT_SELECTED, "outside --only"
         elif any(
-            (case.source, name) in excluded for name in (case.case_id, case.case_id.removeprefix(f"{case.source}-"))
+            (case.source, name) in excluded
+            for name in (case.case_id, case.case_id.removeprefix(f"{case.source.replace('.', '_')}-"))
         ):
             verdict = Reason.EXCLUDED, "excluded by the recipe"
         else:

@@ -18,8 +18,10 @@ def gate(license_id: str | None, terms: TermsGate) -> tuple[Reason, str] | None:
             return None
         return (
             Reason.TERMS_UNKNOWN,
-            "the source manifest states no licence; find it out and write it there (terms: license:), "
-            "or set terms: unknown: accept in the recipe",
+            (
+                "the source manifest states no licence; find it out and write it there (terms: license:), "
+                "or set terms: unknown: accept in the recipe"
+            ),
         )
     if license_id in terms.accept:
         return None
