@@ -23,6 +23,7 @@ from transforms.plan.planner import Plan, Selection
 from transforms.plan.published import load as load_published
 
 RECIPE = Path(__file__).parents[2] / "examples" / "recipes" / "demo.yaml"
+EVERYTHING = Selection()
 KEY = "a key for tests, of sixteen bytes and more"
 
 
@@ -51,7 +52,7 @@ class Bucket:
 @pytest.fixture(scope="session")
 def bucket(tmp_path_factory) -> Bucket:
     folder = tmp_path_factory.mktemp("phantom") / "bucket"
-    return Bucket(folder, phantom.write_bucket(folder, scale="small"))
+    return Bucket(folder, phantom.write_bucket(folder, scale="small", patients=8))
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,9 @@ class BuiltCorpus:
 
     def digests(self) -> dict[str, str]:
         """sha256 of everything that must be equal wherever the corpus is built."""
-        files = [f for part in ("shards", "manifests", "index", "rejects") for f in (self.folder / part).rglob("*.*")]
+        parts = ("shards", "manifests", "index", "rejects")
+        files = [f for part in parts for f in (self.folder / part).rglob("*") if f.is_file()]
+        files = [f for f in files if not f.name.startswith(".part-")]  # what a killed process left behind
         return {str(f.relative_to(self.folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(files)}
 
 
@@ -92,7 +95,12 @@ def build_corpus(bucket) -> Build:
     """Run all four stages into a folder."""
 
     def build(
-        out: Path, *, recipe: Path = RECIPE, workers: int = 1, source: Bucket = bucket, selection: Selection = Selection()
+        out: Path,
+        *,
+        recipe: Path = RECIPE,
+        workers: int = 1,
+        source: Bucket = bucket,
+        selection: Selection = EVERYTHING,
     ) -> BuiltCorpus:
         workspace = open_workspace(recipe, source.roots(), str(out))
         console = Console(quiet=True, as_json=True)
