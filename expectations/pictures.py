@@ -22,6 +22,9 @@ Read = Callable[[Sample, SampleImage], tuple[npt.NDArray[Any], Sequence[npt.NDAr
 PER_SAMPLE = frozenset({"samples", "images", "masks", "structures", "sides"})
 """Tables whose rows are called after the key of a sample."""
 
+MAX_UNTROUBLED = 6
+"""Samples without a failed expectation that are shown, for the change of a volume alone."""
+
 PNG_COLOURS = 128
 """Colours of a picture in the report: grey levels and a few tints need no more."""
 
@@ -70,7 +73,9 @@ def worst_cases(samples: Sequence[Sample], outcomes: Sequence[Outcome], *, limit
         if severity == 2 and structure is not None:
             reasons[key][f"{structure}: volume x {ratio:.3f}"] = None
             structures[key][structure] = None
-    chosen = sorted((k for k in rank if reasons[k]), key=lambda k: (rank[k], k))[:limit]
+    ordered = sorted((k for k in rank if reasons[k]), key=lambda k: (rank[k], k))
+    troubled = [k for k in ordered if rank[k][0] < 2]
+    chosen = (troubled + [k for k in ordered if rank[k][0] == 2][:MAX_UNTROUBLED])[:limit]
     return tuple(Concern(by_key[k], tuple(reasons[k]), tuple(structures[k])) for k in chosen)
 
 

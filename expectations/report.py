@@ -272,8 +272,11 @@ def _intensity(samples: Sequence[Sample]) -> list[Chart]:
             percentiles = image.stored_intensity.percentiles
             if len(percentiles) == len(PERCENTS) and all(math.isfinite(p) for p in percentiles):
                 fan = Fan(*(percentiles[i] for i in places))
-                fans[image.modality, image.unit or "stored units"][s.source].append(fan)
-    drawn = [charts.fans(modality, unit, rows) for (modality, unit), rows in sorted(fans.items())]
+                fans[image.modality, image.unit or ""][s.source].append(fan)
+    drawn = [
+        charts.fans(modality if unit else f"{modality}, no unit stated", unit, rows)
+        for (modality, unit), rows in sorted(fans.items())
+    ]
     return [c for c in drawn if c is not None]
 
 

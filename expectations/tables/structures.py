@@ -29,6 +29,7 @@ class StructureRow:
     id: Annotated[str, "key/structure"]
     source: Annotated[str, "id of the source"]
     structure: Annotated[str, "ontology id"]
+    kind: Annotated[str | None, "anatomy, lesion or device; null for one that the ontology does not have"]
     state: Annotated[str, "present, absent, merged or partial (a row for each unknown would say nothing)"]
     in_palette: Annotated[bool, "whether the palette has the structure, with this integer"]
     layer_known: Annotated[bool | None, "whether its layer is one of the sample's; null without a layer"]
@@ -103,6 +104,7 @@ def tables(samples: Sequence[Sample], palette: Mapping[str, int]) -> dict[str, p
 
 
 def _structure_rows(samples: Sequence[Sample], palette: Mapping[str, int]) -> Iterator[StructureRow]:
+    known = ontology.load()
     for s in samples:
         layers = {x.layer for x in s.labels}
         grids = {x.layer: _grid_of(s, x.image) for x in s.labels}
@@ -114,6 +116,7 @@ def _structure_rows(samples: Sequence[Sample], palette: Mapping[str, int]) -> It
                 id=f"{s.key}/{x.structure}",
                 source=s.source,
                 structure=x.structure,
+                kind=known[x.structure].kind if x.structure in known else None,
                 state=x.state,
                 in_palette=palette.get(x.structure) == x.value,
                 layer_known=None if x.layer is None else x.layer in layers,

@@ -350,6 +350,12 @@ def test_structures_of_few_voxels_need_not_keep_their_volume(make_sample, with_s
         assert outcome_of(judge([sample]), "volume-kept").success is holds
 
 
+def test_only_lesions_must_lie_in_what_they_are_located_in(make_sample, with_structure, outcome_of) -> None:
+    sample = with_structure(make_sample(0), "liver_tumour", outside_fraction=0.9)
+    assert outcome_of(judge([sample]), "lesions-inside").failing == (f"{sample.key}/liver_tumour",)
+    assert outcome_of(judge([with_structure(make_sample(0), "spleen", outside_fraction=0.9)]), "lesions-inside").success
+
+
 def test_a_mask_too_narrow_for_the_palette_is_a_gate(make_sample, with_structure, failed_of) -> None:
     sample = with_structure(make_sample(0), "liver", value=300)
     assert failed_of(judge([sample]), "gate") == {"mask-holds-palette"}
