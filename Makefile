@@ -10,7 +10,7 @@ BENCH  ?= .venv-bench
 
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help demo test lint types check torch bench-preprocess bench-stream constraints schemas clean
+.PHONY: help demo test lint types check torch bench-preprocess bench-stream bench-pipeline constraints schemas clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -46,6 +46,7 @@ torch: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 
 # make bench-preprocess / bench-stream   side by side with peers, in an environment of their own
+# make bench-pipeline   a whole build against its bare kernels
 $(BENCH)/.ready: benchmarks/constraints.txt pyproject.toml
 	test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
 	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=24'
@@ -54,6 +55,9 @@ $(BENCH)/.ready: benchmarks/constraints.txt pyproject.toml
 
 bench-preprocess: $(BENCH)/.ready
 	$(BENCH)/bin/python -m benchmarks.preprocess
+
+bench-pipeline: $(READY)
+	$(BIN)/python -m benchmarks.pipeline
 
 bench-stream: $(BENCH)/.ready
 	$(BENCH)/bin/python -m benchmarks.stream
