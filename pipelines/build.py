@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import apache_beam as beam
-from transforms.pixel_version import PIXEL_VERSION
 
 from mdfp.errors import MdfpError, UsageError
 from pipelines.console import Console
@@ -19,6 +18,7 @@ from schemas.case import Reject
 from schemas.plan import Marker
 from transforms import environment
 from transforms.build_shards import BuildShards
+from transforms.pixel_version import PIXEL_VERSION
 from transforms.plan import duplicates, files, planner
 from transforms.plan.planner import Plan
 from transforms.plan.published import load as load_published
@@ -115,7 +115,7 @@ def _build_missing(workspace: Workspace, plan: Plan, engine: Engine, options: Bu
         ticks = Ticks(folder) if engine.local else None
         transform = BuildShards(
             out=workspace.corpus.root,
-            plan_id=plan.plan_id,
+            plan=files.folder(plan),
             roots=tuple(sorted(workspace.roots.items())),
             scratch=folder if engine.local else str(options.scratch or tempfile.gettempdir()),
             attempts=options.attempts,

@@ -49,12 +49,13 @@ def read_latest(workspace: Workspace) -> Plan:
     Raises:
         UsageError: there is none.
     """
-    plan_id = files.latest_id(workspace.corpus)
-    if plan_id is None:
+    newest = files.latest(workspace.corpus)
+    if newest is None:
         raise UsageError(
-            f"{workspace.corpus.root}: there is no plan yet; make one with: python -m pipelines plan RECIPE"
+            f"{workspace.corpus.root}: there is no plan yet; make one with: "
+            f"python -m pipelines plan {workspace.recipe_path}"
         )
-    return files.read(workspace.corpus, plan_id)
+    return files.read(workspace.corpus, newest)
 
 
 def describe(made: Plan, workers: int, console: Console) -> None:

@@ -10,10 +10,11 @@ from expectations.report import ReportData, render
 from expectations.validate import validate_samples
 from mdfp import canonical
 from mdfp import manifest as manifests
+from mdfp.corpus import LATEST
 from mdfp.errors import MdfpError
 from mdfp.manifest import Manifest
 from mdfp.sample import Sample
-from pipelines.build import Built
+from pipelines.build import Built, audit
 from pipelines.console import Console
 from pipelines.gate import require_pass
 from pipelines.pictures import reader
@@ -21,8 +22,10 @@ from pipelines.workspace import Workspace
 from schemas.case import Reject
 from transforms import commit
 from transforms import publish as assembly
+from transforms.plan import files
 from transforms.plan.published import load as load_published
 from transforms.plan.published import newest_number
+from transforms.store import CorpusStore
 
 
 class LostRaceError(MdfpError):
@@ -40,10 +43,10 @@ class PublishedCorpus:
 
 
 def publish(workspace: Workspace, built: Built, console: Console) -> PublishedCorpus:
-    """Make a finished build visible. Running it again changes nothing.
+    """Make a finished build visible. Running it again changes nothing, but for writing what a killed run left undone.
 
-    Order: index and rejects (invisible without a manifest), the manifest (create-only: the compare-and-swap), then
-    what nothing depends on: the hint LATEST, the report, the contact sheet, the attribution.
+    Order: the index (invisible without a manifest), the manifest (create-only: the compare-and-swap), then what nothing
+    depends on: rejects, attribution, contact sheet, report, and last the hint LATEST, which says that all is there.
 
     Raises:
         GateError: an expectation does not hold; nothing is published.
@@ -53,6 +56,7 @@ def publish(workspace: Workspace, built: Built, console: Console) -> PublishedCo
     published = load_published(store)
     rejects = tuple(assembly.all_rejects(plan, built.markers))
     if published and published.manifest.plan_id == plan.plan_id:
+        complete(workspace, console)
         return PublishedCorpus(published.manifest, rejects, new=False)
     if not built.samples and published:
         console.remark("no new samples: nothing to publish")
@@ -71,14 +75,49 @@ def publish(workspace: Workspace, built: Built, console: Console) -> PublishedCo
 
     manifest = assembly.assemble(plan, built.markers, workspace.recipe, workspace.sources, published)
     number = manifest.number
-    commit.create_bytes(assembly.table_bytes(Sample, fresh), store, assembly.index_path(number))
-    commit.create_bytes(assembly.table_bytes(Reject, rejects), store, assembly.rejects_path(number))
-    if not commit.create_bytes(canonical.pretty(manifest), store, manifests.manifest_path(number)):
+    commit.create_bytes(assembly.table_bytes(Sample, fresh), store, manifest.indexes[-1].path)
+    created = commit.create_bytes(canonical.pretty(manifest), store, manifests.manifest_path(number))
+    if not created and store.read(manifests.manifest_path(number)) != canonical.pretty(manifest):
         raise LostRaceError(f"manifest {number} was published by another run meanwhile; run again to continue from it")
-    commit.replace(f"{number}\n".encode(), store, "LATEST")
+    _write_surroundings(workspace, manifest, [*earlier, *fresh], rejects, result)
+    return PublishedCorpus(manifest, rejects, new=created)
+
+
+def complete(workspace: Workspace, console: Console) -> None:
+    """Write what a publish that was killed right after its manifest left undone; nothing when nothing is missing."""
+    store = workspace.corpus
+    published = load_published(store)
+    if published is None or _hint(store) == published.manifest.number:
+        return
+    plan = files.read(store, files.find(store, published.manifest.plan_id))
+    markers = audit(workspace, plan)
+    holes = [h for m in markers for h in m.holes]
+    planned = {c for shard in plan.shards for c in shard.cases} | {s.case_id for s in published.samples}
+    result = validate_samples(published.samples, holes, planned, palette=plan.palette, recipe=workspace.recipe)
+    rejects = tuple(assembly.all_rejects(plan, markers))
+    console.remark(f"writing what a former run left undone: the report of manifest {published.manifest.number}")
+    _write_surroundings(workspace, published.manifest, list(published.samples), rejects, result)
+
+
+def _hint(store: CorpusStore) -> int | None:
+    try:
+        return int(store.read(LATEST))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _write_surroundings(
+    workspace: Workspace,
+    manifest: Manifest,
+    samples: list[Sample],
+    rejects: tuple[Reject, ...],
+    result: ValidationResult,
+) -> None:
+    store = workspace.corpus
+    commit.replace(assembly.table_bytes(Reject, rejects), store, assembly.rejects_path(manifest.number))
     commit.replace(assembly.attribution(manifest).encode(), store, "ATTRIBUTION.md")
-    write_report(workspace, manifest, [*earlier, *fresh], rejects, result)
-    return PublishedCorpus(manifest, rejects, new=True)
+    write_report(workspace, manifest, samples, rejects, result)
+    commit.replace(f"{manifest.number}\n".encode(), store, LATEST)
 
 
 def write_report(

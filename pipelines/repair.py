@@ -15,6 +15,7 @@ from pipelines.console import Console
 from pipelines.workspace import Workspace
 from transforms import commit
 from transforms.build_shards import sample_maker
+from transforms.plan import files
 from transforms.plan.files import PlanReader
 from transforms.plan.published import load as load_published
 from transforms.shard import ShardBuilder
@@ -77,7 +78,7 @@ def _sound(corpus: CorpusStore, shard: ShardEntry, *, deep: bool) -> bool:
 
 def _restore(workspace: Workspace, shard: ShardEntry, options: BuildOptions) -> None:
     manifest = _manifest_of(workspace.corpus, shard.generation)
-    plan = PlanReader(workspace.corpus, manifest.plan_id)
+    plan = PlanReader(workspace.corpus, files.find(workspace.corpus, manifest.plan_id))
     name = shard.path.removeprefix("shards/").rsplit("-", 1)[0]
     number = next((n for n, s in enumerate(plan.shards) if s.shard == name), None)
     if number is None:

@@ -8,7 +8,7 @@ from pipelines.build import BuildOptions, Built, build
 from pipelines.console import Console, megabytes
 from pipelines.inventory import take_inventory
 from pipelines.plan import describe, plan
-from pipelines.publish import PublishedCorpus, publish
+from pipelines.publish import PublishedCorpus, complete, publish
 from pipelines.runner import Engine
 from pipelines.workspace import Workspace
 from transforms.plan.planner import Selection
@@ -36,6 +36,7 @@ def run(
     made = plan(workspace, selection, console)
     describe(made, engine.workers, console)
     if not made.shards:
+        complete(workspace, console)
         console.say("plan: nothing new to build")
         return None
     built = build(workspace, made, engine, options, console)

@@ -38,13 +38,13 @@ class Status:
 def status(workspace: Workspace) -> Status:
     """Count markers against the newest plan. Reads nothing else, and no pixels."""
     published = newest_number(workspace.corpus)
-    plan_id = files.latest_id(workspace.corpus)
-    if plan_id is None:
+    newest = files.latest(workspace.corpus)
+    if newest is None:
         return Status(None, 0, 0, 0, 0, 0, 0, 0, {}, published)
-    plan = files.read(workspace.corpus, plan_id)
+    plan = files.read(workspace.corpus, newest)
     markers = [m for m in (committed(workspace.corpus, s) for s in plan.shards) if m is not None]
     return Status(
-        plan_id=plan_id,
+        plan_id=plan.plan_id,
         revision=plan.revision,
         shards_planned=len(plan.shards),
         shards_done=len(markers),

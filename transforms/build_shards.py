@@ -39,7 +39,7 @@ class BuildShards(beam.PTransform):
 
     Attributes:
         out: URL of the corpus.
-        plan_id: the plan whose shards these are.
+        plan: folder of the plan whose shards these are, below the corpus.
         roots: (source id, URL) of each source's files.
         scratch: local folder for tars being built, on whatever machine a worker runs.
         attempts: how often a failing request to a store is tried.
@@ -47,7 +47,7 @@ class BuildShards(beam.PTransform):
     """
 
     out: str
-    plan_id: str
+    plan: str
     roots: tuple[tuple[str, str], ...]
     scratch: str
     attempts: int = 4
@@ -76,7 +76,7 @@ class BuildShardFn(beam.DoFn):
         """Open the plan and the stores."""
         options = self._options
         corpus = CorpusStore(options.out)
-        self._plan = PlanReader(corpus, options.plan_id)
+        self._plan = PlanReader(corpus, options.plan)
         ticks = Ticks(options.ticks) if options.ticks else None
         Path(options.scratch).mkdir(parents=True, exist_ok=True)
         self._builder = ShardBuilder(

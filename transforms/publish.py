@@ -25,9 +25,12 @@ from transforms.plan.terms import UNSTATED
 SPLIT_ORDER = ("train", "val", "test")
 
 
-def index_path(number: int) -> str:
-    """Where the index rows of a generation lie, below the corpus."""
-    return f"index/{number:06d}.parquet"
+def index_path(number: int, rows_sha256: str) -> str:
+    """Where the index rows of a generation lie, below the corpus.
+
+    Its name says what is in it: a run that was killed before its manifest may have left other rows of that number.
+    """
+    return f"index/{number:06d}-{rows_sha256[:12]}.parquet"
 
 
 def rejects_path(number: int) -> str:
@@ -77,8 +80,9 @@ def assemble(
                 )
             )
     shards.sort(key=lambda s: (SPLIT_ORDER.index(s.split), s.path))
+    rows = rows_sha256(fresh)
     indexes = (published.manifest.indexes if published else ()) + (
-        IndexEntry(index_path(number), len(fresh), rows_sha256(fresh)),
+        IndexEntry(index_path(number, rows), len(fresh), rows),
     )
     samples = list(published.samples if published else ()) + fresh
     holes = (

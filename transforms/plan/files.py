@@ -1,4 +1,8 @@
-"""A plan on disk: one JSON file to review, and tables whose row groups are the work of one shard each."""
+"""A plan on disk: one JSON file to review, and tables whose row groups are the work of one shard each.
+
+A plan's id does not depend on when local files were changed, its tables do: a folder that was copied gives the same plan
+and other versions of its objects. So a folder's name holds the plan's edition too.
+"""
 
 from __future__ import annotations
 
@@ -29,14 +33,18 @@ _TABLES: dict[str, type] = {
 _PER_SHARD = ("cases", "objects")
 
 
-def folder(plan_id: str) -> str:
+LATEST = "plans/LATEST"
+"""Names the folder of the plan that was made last."""
+
+
+def folder(plan: Plan) -> str:
     """Folder of a plan below the corpus."""
-    return f"plans/{plan_id[:16]}"
+    return f"plans/{plan.plan_id[:16]}-{plan.edition[:8]}"
 
 
 def write(plan: Plan, store: CorpusStore) -> str:
     """Write a plan (nothing happens when it is there already); returns its folder."""
-    base = folder(plan.plan_id)
+    base = folder(plan)
     shard_of = {a.case_id: a.shard for a in plan.assignments}
     for name, record in _TABLES.items():
         rows = getattr(plan, name)
@@ -49,7 +57,7 @@ def write(plan: Plan, store: CorpusStore) -> str:
         commit.create_bytes(_parquet(record, groups), store, f"{base}/{name}.parquet")
     # The header comes last: a plan without it is not there.
     commit.create_same(canonical.pretty(_header(plan)), store, f"{base}/plan.json")
-    commit.replace(f"{plan.plan_id}\n".encode(), store, "plans/LATEST")
+    commit.replace(f"{base}\n".encode(), store, LATEST)
     return base
 
 
@@ -75,22 +83,39 @@ def _parquet(record: type, groups: list[Any]) -> bytes:
     return sink.getvalue()
 
 
-def latest_id(store: CorpusStore) -> str | None:
-    """Id of the plan that was made last, or None."""
+def latest(store: CorpusStore) -> str | None:
+    """Folder of the plan that was made last, or None."""
     try:
-        return store.read("plans/LATEST").decode().strip()
+        return store.read(LATEST).decode().strip()
     except FileNotFoundError:
         return None
 
 
-def read(store: CorpusStore, plan_id: str) -> Plan:
+def find(store: CorpusStore, plan_id: str) -> str:
+    """Folder of a plan with this id: the newest, when files were copied or touched and there are several editions.
+
+    Raises:
+        CorpusError: there is none.
+    """
+    newest = latest(store) or ""
+    found = [o.path.removesuffix("/plan.json") for o in store.list("plans") if o.path.endswith("/plan.json")]
+    found = [f for f in found if f.startswith(f"plans/{plan_id[:16]}-")]
+    if not found:
+        raise CorpusError(f"{store.url('plans')}: the plan {plan_id[:16]} is not there; it was moved or deleted")
+    return newest if newest in found else found[-1]
+
+
+def read(store: CorpusStore, base: str) -> Plan:
     """A whole plan.
+
+    Args:
+        store: the corpus.
+        base: the plan's folder: `folder`, `latest` or `find`.
 
     Raises:
         CorpusError: it is not there.
     """
-    base = folder(plan_id)
-    header = read_header(store, plan_id)
+    header = read_header(store, base)
     rows: dict[str, Any] = {}
     for name, record in _TABLES.items():
         table = pq.read_table(io.BytesIO(store.read(f"{base}/{name}.parquet")))
@@ -101,18 +126,16 @@ def read(store: CorpusStore, plan_id: str) -> Plan:
     return Plan(**header, **rows)
 
 
-def read_header(store: CorpusStore, plan_id: str) -> dict[str, Any]:
-    """`plan.json` of a plan.
+def read_header(store: CorpusStore, base: str) -> dict[str, Any]:
+    """`plan.json` of the plan in a folder.
 
     Raises:
         CorpusError: it is not there.
     """
     try:
-        return dict(json.loads(store.read(f"{folder(plan_id)}/plan.json")))
+        return dict(json.loads(store.read(f"{base}/plan.json")))
     except FileNotFoundError as error:
-        raise CorpusError(
-            f"{store.url(folder(plan_id))}: there is no such plan; make one with the plan command"
-        ) from error
+        raise CorpusError(f"{store.url(base)}: there is no such plan; make one with the plan command") from error
 
 
 @dataclass(frozen=True)
@@ -128,9 +151,8 @@ class ShardWork:
 class PlanReader:
     """Reads the work of single shards; opened once in each worker."""
 
-    def __init__(self, store: CorpusStore, plan_id: str):
-        base = folder(plan_id)
-        self.header = read_header(store, plan_id)
+    def __init__(self, store: CorpusStore, base: str):
+        self.header = read_header(store, base)
         self._files = {
             name: pq.ParquetFile(pa.BufferReader(store.read(f"{base}/{name}.parquet"))) for name in _PER_SHARD
         }

@@ -77,6 +77,11 @@ class Plan:
         """Cases that have a place in a shard, known holes included."""
         return sum(len(s.cases) for s in self.shards)
 
+    @property
+    def edition(self) -> str:
+        """Digest of the shards' fingerprints. Plans of one id differ in it when a file was copied or touched meanwhile."""
+        return canonical.digest([s.fingerprint for s in self.shards])
+
     def left_out(self) -> list[Assignment]:
         """Cases that have no place in a shard."""
         return [a for a in self.assignments if a.shard is None]
