@@ -26,6 +26,9 @@ other builds of blosc2 may lack; chunks below 96 spend their time in set-up, 0.4
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
 from typing import Any
 
 import blosc2
@@ -41,6 +44,16 @@ BLOCK_VOXELS = 32
 def _edges(shape: tuple[int, ...], edge: int) -> tuple[int, ...]:
     """Edges along the last three axes; one frame at a time along any axis before them."""
     return tuple(min(edge, n) if axis >= len(shape) - 3 else 1 for axis, n in enumerate(shape))
+
+
+@contextlib.contextmanager
+def _without_blosc_variables() -> Iterator[None]:
+    """Take BLOSC_* out of the environment for a while: the C library lets them win over what it is called with."""
+    taken = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("BLOSC_")}
+    try:
+        yield
+    finally:
+        os.environ.update(taken)
 
 
 class VolumeCodec:
@@ -60,21 +73,24 @@ class VolumeCodec:
         chunks = _edges(little.shape, CHUNK_VOXELS)
         # Shuffling single bytes moves nothing and costs two thirds of the time to read a mask.
         shuffle = blosc2.Filter.SHUFFLE if little.itemsize > 1 else blosc2.Filter.NOFILTER
-        packed = blosc2.asarray(
-            little,
-            chunks=chunks,
-            blocks=_edges(chunks, BLOCK_VOXELS),
-            cparams=blosc2.CParams(
-                codec=blosc2.Codec.ZSTD,
-                clevel=1,
-                filters=[shuffle],
-                filters_meta=[0],
-                splitmode=blosc2.SplitMode.ALWAYS_SPLIT,
-                nthreads=1,
-            ),
-            contiguous=True,
-        )
-        return bytes(packed.to_cframe())
+        with _without_blosc_variables():
+            packed = blosc2.asarray(
+                little,
+                chunks=chunks,
+                blocks=_edges(chunks, BLOCK_VOXELS),
+                cparams=blosc2.CParams(
+                    codec=blosc2.Codec.ZSTD,
+                    clevel=1,
+                    filters=[shuffle],
+                    filters_meta=[0],
+                    splitmode=blosc2.SplitMode.ALWAYS_SPLIT,
+                    nthreads=1,
+                ),
+                # A frame's header holds both numbers of threads; left out, this one is the machine's number of cores.
+                dparams=blosc2.DParams(nthreads=1),
+                contiguous=True,
+            )
+            return bytes(packed.to_cframe())
 
     def decode(self, data: bytes | memoryview) -> npt.NDArray[Any]:
         """The whole array."""

@@ -83,7 +83,7 @@ def _prepare() -> None:
     if checkout not in paths:
         os.environ["PYTHONPATH"] = os.pathsep.join([checkout, *filter(None, paths)])
     os.environ.setdefault("PYTHONSAFEPATH", "1")
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLOSC_NTHREADS"):
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
     # Workers are started by the name `python`: it must be this interpreter, not another one on the path.
     here = str(Path(sys.executable).parent)

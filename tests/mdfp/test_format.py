@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import tarfile
 
 import blosc2
@@ -23,9 +24,9 @@ from mdfp.wds import decoder, shard_urls
 
 TAR_SHA256 = "5b7b1ac50bed037975390b2e1819700495bf4c73107f5b0fa8f0091247aa5705"
 FRAMES = {
-    "int16": "fe0d5230a3a7f1eb8d95d81da1f9534214c3f7ab2303d772917b990bca9e7867",
-    "uint8": "f0a7f42fd0918067abb797ed65ee6ebacbc83d6407c23da138b877863aa67815",
-    "float32": "3082b698a3c4f6d6bdab59b040fa4443e22fb7b7e05764a711698a195685942e",
+    "int16": "f90f8f4bc2c1e0dbe3c5e9ed2ad4d0f163816fc59a8ada376b3443ea93519fff",
+    "uint8": "a7646b2ec5c31e645438cc546823369fae38eedaf7e9e33ccbbd29c1940baadb",
+    "float32": "158fd147279c7236c57acb90e2ec5166265ecfb1e313cc0b1f8d974f0e6a0202",
 }
 
 
@@ -46,6 +47,23 @@ def test_a_tar_has_pinned_bytes():
 @pytest.mark.parametrize("dtype", list(FRAMES))
 def test_a_frame_has_pinned_bytes(dtype):
     assert hashlib.sha256(VolumeCodec().encode(tiny(dtype))).hexdigest() == FRAMES[dtype]
+
+
+@pytest.mark.parametrize(
+    "variable",
+    ["BLOSC_NTHREADS=3", "BLOSC_CLEVEL=9", "BLOSC_COMPRESSOR=lz4", "BLOSC_SHUFFLE=BITSHUFFLE", "BLOSC_DELTA=1"],
+)
+def test_the_environment_does_not_reach_the_bytes(variable, monkeypatch):
+    name, value = variable.split("=")
+    monkeypatch.setenv(name, value)
+    assert hashlib.sha256(VolumeCodec().encode(tiny("int16"))).hexdigest() == FRAMES["int16"]
+    assert os.environ[name] == value
+
+
+def test_the_number_of_cores_does_not_reach_the_bytes(monkeypatch):
+    monkeypatch.setitem(blosc2.dparams_dflts, "nthreads", 13)
+    monkeypatch.setattr(blosc2, "nthreads", 13)
+    assert hashlib.sha256(VolumeCodec().encode(tiny("int16"))).hexdigest() == FRAMES["int16"]
 
 
 @settings(max_examples=50, deadline=None)
