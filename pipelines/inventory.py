@@ -104,7 +104,7 @@ def take_inventory(workspace: Workspace, engine: Engine, console: Console) -> Ta
         _write(workspace, folder, found, grouped)
     commit.replace(f"{folder}\n".encode(), workspace.corpus, "inventory/LATEST")
     taken = _load(workspace, folder)
-    require_pass("inventory", validate_inventory(taken.cases, taken.objects, taken.rejects), console)
+    require_pass(validate_inventory(taken.cases, taken.objects, taken.rejects), workspace.corpus, console)
     return taken
 
 

@@ -38,7 +38,7 @@ def plan(workspace: Workspace, selection: Selection, console: Console) -> Plan:
         sources=tuple(workspace.sources.values()),
         palette=made.palette,
     )
-    require_pass("plan", result, console)
+    require_pass(result, workspace.corpus, console)
     files.write(made, workspace.corpus)
     return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from expectations.outcome import ValidationResult
@@ -16,13 +17,14 @@ from mdfp.manifest import Manifest
 from mdfp.sample import Sample
 from pipelines.build import Built, audit
 from pipelines.console import Console
-from pipelines.gate import require_pass
+from pipelines.gate import outcomes_of, require_pass
 from pipelines.pictures import reader
 from pipelines.workspace import Workspace
 from schemas.case import Reject
 from transforms import commit
 from transforms import publish as assembly
 from transforms.plan import files
+from transforms.plan.planner import Plan
 from transforms.plan.published import load as load_published
 from transforms.plan.published import newest_number
 from transforms.store import CorpusStore
@@ -71,7 +73,7 @@ def publish(workspace: Workspace, built: Built, console: Console) -> PublishedCo
     earlier: list[Sample] = list(published.samples) if published else []
     planned = {c for shard in plan.shards for c in shard.cases} | {s.case_id for s in earlier}
     result = validate_samples([*earlier, *fresh], built.holes, planned, palette=plan.palette, recipe=workspace.recipe)
-    require_pass("publish", result, console)
+    require_pass(result, store, console)
 
     manifest = assembly.assemble(plan, built.markers, workspace.recipe, workspace.sources, published)
     number = manifest.number
@@ -79,7 +81,7 @@ def publish(workspace: Workspace, built: Built, console: Console) -> PublishedCo
     created = commit.create_bytes(canonical.pretty(manifest), store, manifests.manifest_path(number))
     if not created and store.read(manifests.manifest_path(number)) != canonical.pretty(manifest):
         raise LostRaceError(f"manifest {number} was published by another run meanwhile; run again to continue from it")
-    _write_surroundings(workspace, manifest, [*earlier, *fresh], rejects, result)
+    _write_surroundings(workspace, plan, manifest, [*earlier, *fresh], rejects, result)
     return PublishedCorpus(manifest, rejects, new=created)
 
 
@@ -96,7 +98,7 @@ def complete(workspace: Workspace, console: Console) -> None:
     result = validate_samples(published.samples, holes, planned, palette=plan.palette, recipe=workspace.recipe)
     rejects = tuple(assembly.all_rejects(plan, markers))
     console.remark(f"writing what a former run left undone: the report of manifest {published.manifest.number}")
-    _write_surroundings(workspace, published.manifest, list(published.samples), rejects, result)
+    _write_surroundings(workspace, plan, published.manifest, list(published.samples), rejects, result)
 
 
 def _hint(store: CorpusStore) -> int | None:
@@ -108,6 +110,7 @@ def _hint(store: CorpusStore) -> int | None:
 
 def _write_surroundings(
     workspace: Workspace,
+    plan: Plan,
     manifest: Manifest,
     samples: list[Sample],
     rejects: tuple[Reject, ...],
@@ -116,12 +119,13 @@ def _write_surroundings(
     store = workspace.corpus
     commit.replace(assembly.table_bytes(Reject, rejects), store, assembly.rejects_path(manifest.number))
     commit.replace(assembly.attribution(manifest).encode(), store, "ATTRIBUTION.md")
-    write_report(workspace, manifest, samples, rejects, result)
+    write_report(workspace, plan, manifest, samples, rejects, result)
     commit.replace(f"{manifest.number}\n".encode(), store, LATEST)
 
 
 def write_report(
     workspace: Workspace,
+    plan: Plan,
     manifest: Manifest,
     samples: list[Sample],
     rejects: tuple[Reject, ...],
@@ -138,7 +142,8 @@ def write_report(
         manifest=manifest,
         samples=samples,
         rejects=rejects,
-        outcomes=result.outcomes,
+        outcomes=(*outcomes_of("inventory", store), *outcomes_of("plan", store), *result.outcomes),
+        cases_found=Counter([a.source for a in plan.assignments] + [r.source for r in plan.rejects if r.case_id]),
         worst=draw_worst(worst_cases(samples, result.outcomes), read),
         contact_sheet=None if sheet is None else Picture("Contact sheet", heading, sheet),
     )
