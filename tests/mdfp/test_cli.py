@@ -3,10 +3,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from mdfp.cli import BUILDER, run
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -131,7 +134,7 @@ def test_without_its_libraries_the_command_names_the_extra():
         "import importlib.util as u, sys; f = u.find_spec;"
         "u.find_spec = lambda n, *a: None if n == 'typer' else f(n, *a);" + code
     )
-    done = subprocess.run([sys.executable, "-c", hide], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", hide], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "pip install 'mdfp[cli]'" in done.stderr
 
@@ -141,4 +144,4 @@ def test_importing_is_light():
         "import sys, mdfp; bad = {'torch', 'apache_beam', 'blosc2', 'pyarrow', 'numpy'} & set(sys.modules);"
         "raise SystemExit(str(bad) if bad else 0)"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

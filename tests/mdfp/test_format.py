@@ -61,7 +61,6 @@ def test_the_environment_does_not_reach_the_bytes(variable, monkeypatch):
 
 
 def test_the_number_of_cores_does_not_reach_the_bytes(monkeypatch):
-    monkeypatch.setitem(blosc2.dparams_dflts, "nthreads", 13)
     monkeypatch.setattr(blosc2, "nthreads", 13)
     assert hashlib.sha256(VolumeCodec().encode(tiny("int16"))).hexdigest() == FRAMES["int16"]
 
