@@ -31,19 +31,22 @@ def content_hash(array_zyx: npt.NDArray[Any], seen: Survey, *, scale: float = 1.
         offset: see scale.
     """
     dtype = _hashed_type(seen, scale, offset)
-    settled = layout.settle(array_zyx)
-    shifted = dtype.kind == "i" and settled.dtype.kind != "f" and scale == 1
-    plane = np.empty(settled.shape[1:], dtype=dtype)
+    rows = layout.rows(array_zyx)
+    nz, ny, nx = rows.shape_zyx
+    step_z, step_y = rows.steps_zy
+    flip_z, flip_y, flip_x = rows.flipped_zyx
+    shifted = dtype.kind == "i" and rows.flat.dtype.kind != "f" and scale == 1
+    plane = np.empty((ny, nx), dtype=dtype)
     digest = xxhash.xxh3_128()
     digest.update(dtype.str.encode())
-    digest.update(np.array(settled.shape, dtype="<i8").tobytes())
-    for values in settled:
-        if shifted and offset == 0:
-            np.copyto(plane, values, casting="unsafe")
-        elif shifted:
-            np.add(values, int(offset), out=plane, dtype="i8", casting="unsafe")
+    digest.update(np.array([nz, ny, nx], dtype="<i8").tobytes())
+    for z in range(nz):
+        start = (nz - 1 - z if flip_z else z) * step_z + ((ny - 1) * step_y if flip_y else 0)
+        signed_step_y = -step_y if flip_y else step_y
+        if shifted:
+            _fill_shifted(rows.flat, start, signed_step_y, flip_x, int(offset), plane)
         else:
-            _fill(values, float(scale), float(offset), plane)
+            _fill(rows.flat, start, signed_step_y, flip_x, float(scale), float(offset), plane)
         digest.update(plane.data)
     return digest.hexdigest()
 
@@ -59,9 +62,30 @@ def _hashed_type(seen: Survey, scale: float, offset: float) -> np.dtype[Any]:
 
 
 @njit(cache=True, nogil=True)
-def _fill(values, scale, offset, plane):  # type: ignore[no-untyped-def]
-    """One plane of physical values, cast to the plane's type."""
-    for y in range(plane.shape[0]):
-        for x in range(plane.shape[1]):
-            physical = np.float64(values[y, x]) * scale + offset + 0.0  # the sum turns -0.0 into 0.0
-            plane[y, x] = physical if physical - physical == 0 else np.nan
+def _fill_shifted(flat, start, step_y, flip_x, offset, plane):  # type: ignore[no-untyped-def]
+    """One canonical plane of integers plus a constant."""
+    ny, nx = plane.shape
+    last = np.uint64(nx - 1)  # an unsigned index is not checked for wrapping around, and the loop becomes vector code
+    for y in range(ny):
+        first = start + y * step_y
+        row, target = flat[first : first + nx], plane[y]
+        if flip_x:
+            for x in range(nx):
+                target[last - np.uint64(x)] = row[x] + offset
+        else:
+            for x in range(nx):
+                target[x] = row[x] + offset
+
+
+@njit(cache=True, nogil=True)
+def _fill(flat, start, step_y, flip_x, scale, offset, plane):  # type: ignore[no-untyped-def]
+    """One canonical plane of physical values, cast to the plane's type."""
+    ny, nx = plane.shape
+    last = np.uint64(nx - 1)
+    for y in range(ny):
+        first = start + y * step_y
+        row, target = flat[first : first + nx], plane[y]
+        for x in range(nx):
+            physical = np.float64(row[x]) * scale + offset + 0.0  # the sum turns -0.0 into 0.0
+            to = last - np.uint64(x) if flip_x else np.uint64(x)
+            target[to] = physical if physical - physical == 0 else np.nan
