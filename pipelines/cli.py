@@ -51,6 +51,10 @@ OnlyOpt = Annotated[
 LimitOpt = Annotated[
     int | None, typer.Option("--limit", min=1, help="At most so many cases of each source: for a first look.")
 ]
+RetryHolesOpt = Annotated[
+    bool,
+    typer.Option("--retry-holes", help="Try again what could not be made in an earlier run, though nothing changed."),
+]
 WorkersOpt = Annotated[int | None, typer.Option("--workers", help="Local processes; default: one per core.")]
 ScratchOpt = Annotated[
     Path | None,
@@ -128,7 +132,7 @@ def _workspace(recipe: Path, root: list[str] | None, out: str | None) -> Any:
     return open_workspace(recipe, root or (), out)
 
 
-def _selection(only: list[str] | None, limit: int | None, retry_holes: bool = False) -> Any:
+def _selection(only: list[str] | None, limit: int | None, retry_holes: bool) -> Any:
     from transforms.plan.planner import Selection
 
     return Selection(tuple(only or ()), limit, retry_holes)
@@ -185,7 +189,7 @@ def inventory(
 @app.command()
 def plan(
     recipe: RecipeArg, root: RootOpt = None, out: OutOpt = None, only: OnlyOpt = None, limit: LimitOpt = None,
-    workers: WorkersOpt = None, as_json: JsonOpt = False, quiet: QuietOpt = False,
+    retry_holes: RetryHolesOpt = False, workers: WorkersOpt = None, as_json: JsonOpt = False, quiet: QuietOpt = False,
 ) -> None:  # fmt: skip
     """Decide what is built and what is left out, and what it will cost; nothing is spent yet.
 
@@ -198,7 +202,7 @@ def plan(
         from pipelines.runner import local_workers
 
         workspace = _workspace(recipe, root, out)
-        made = planning.plan(workspace, _selection(only, limit), console)
+        made = planning.plan(workspace, _selection(only, limit, retry_holes), console)
         planning.describe(made, local_workers(workers), console)
         console.result(planning.summary(made))
 
@@ -250,9 +254,7 @@ def publish(
         made = read_latest(workspace)
         published = publish_built(workspace, Built(made, audit(workspace, made)), console)
         number = published.manifest.number
-        console.say(
-            f"publish: manifest {number} of {workspace.corpus.root}" + ("" if published.new else " (was there already)")
-        )
+        console.say(published.line(workspace.corpus))
         console.result({"manifest": number, "samples": published.manifest.samples, "new": published.new})
 
     _guard(_Call(console, resumable=True), action)
@@ -261,8 +263,9 @@ def publish(
 @app.command(context_settings=BEAM)
 def run(
     context: typer.Context, recipe: RecipeArg, root: RootOpt = None, out: OutOpt = None, only: OnlyOpt = None,
-    limit: LimitOpt = None, workers: WorkersOpt = None, scratch_dir: ScratchOpt = None, retries: RetriesOpt = 3,
-    max_holes: HolesOpt = 0.1, rebuild: RebuildOpt = False, as_json: JsonOpt = False, quiet: QuietOpt = False,
+    limit: LimitOpt = None, retry_holes: RetryHolesOpt = False, workers: WorkersOpt = None,
+    scratch_dir: ScratchOpt = None, retries: RetriesOpt = 3, max_holes: HolesOpt = 0.1, rebuild: RebuildOpt = False,
+    as_json: JsonOpt = False, quiet: QuietOpt = False,
 ) -> None:  # fmt: skip
     """Inventory, plan, build, publish. What is done already is not done again."""
     console = Console(as_json, quiet)
@@ -273,7 +276,7 @@ def run(
         workspace = _workspace(recipe, root, out)
         engine = _beam(context, workers)
         options = _options(scratch_dir, retries, max_holes, rebuild)
-        finished = run_all(workspace, _selection(only, limit), engine, options, console)
+        finished = run_all(workspace, _selection(only, limit, retry_holes), engine, options, console)
         if finished is not None:
             manifest = finished.published.manifest
             console.say(f"look at it: mdfp info {workspace.corpus.root}; {workspace.corpus.url('report.html')}")

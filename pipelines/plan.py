@@ -13,6 +13,7 @@ from pipelines.gate import require_pass
 from pipelines.inventory import read_inventory
 from pipelines.workspace import Workspace
 from transforms.plan import files, planner
+from transforms.plan.history import load_holes
 from transforms.plan.planner import Plan, Selection
 from transforms.plan.published import load as load_published
 
@@ -21,16 +22,24 @@ MEMORY_FACTOR = 6
 
 
 def plan(workspace: Workspace, selection: Selection, console: Console) -> Plan:
-    """Make the plan of the next generation and write it.
+    """Make the plan of the next generation and write it; one without shards is not written where something is published.
 
     Raises:
         UsageError: there is no inventory yet, or the recipe does not fit what is published.
         GateError: an expectation on the plan does not hold.
     """
     inventory = read_inventory(workspace)
+    published = load_published(workspace.corpus)
     made = planner.make_plan(
-        workspace.recipe, workspace.sources, inventory, load_published(workspace.corpus), selection
+        workspace.recipe,
+        workspace.sources,
+        inventory,
+        published,
+        selection,
+        load_holes(workspace.corpus),
     )
+    if published is not None and not made.shards:
+        return made
     result = validate_plan(
         made.assignments,
         made.shards,
@@ -74,7 +83,8 @@ def describe(made: Plan, workers: int, console: Console) -> None:
     rejected = Counter(r.reason for r in made.rejects)
     for reason, count in sorted(rejected.items()):
         console.say(f"  rejected by the inventory: {count} × {reason} ({reason.meaning})")
-    console.say(cost(made, workers))
+    if made.shards:
+        console.say(cost(made, workers))
 
 
 def cost(made: Plan, workers: int) -> str:

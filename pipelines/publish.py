@@ -41,7 +41,13 @@ class PublishedCorpus:
     manifest: Manifest
     rejects: tuple[Reject, ...]
     new: bool
-    """False: this very plan was published before; nothing was written."""
+    """False: this very plan was published before, or it brought nothing new; nothing was written."""
+
+    def line(self, store: CorpusStore) -> str:
+        """One line for people."""
+        return f"publish: manifest {self.manifest.number} of {store.root}" + (
+            "" if self.new else " (was there already)"
+        )
 
 
 def publish(workspace: Workspace, built: Built, console: Console) -> PublishedCorpus:

@@ -44,5 +44,5 @@ def run(
         f"build: {built.samples} samples and {len(built.holes)} holes in {len(built.markers)} shards, {megabytes(built.bytes)}"
     )
     published = publish(workspace, built, console)
-    console.say(f"publish: manifest {published.manifest.number} of {workspace.corpus.root}")
+    console.say(published.line(workspace.corpus))
     return Finished(built, published)

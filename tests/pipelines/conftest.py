@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +24,8 @@ from pipelines.workspace import Workspace, open_workspace
 from transforms.plan.planner import Plan, Selection
 from transforms.plan.published import load as load_published
 
-RECIPE = Path(__file__).parents[2] / "examples" / "recipes" / "demo.yaml"
+CHECKOUT = Path(__file__).parents[2]
+RECIPE = CHECKOUT / "examples" / "recipes" / "demo.yaml"
 EVERYTHING = Selection()
 KEY = "a key for tests, of sixteen bytes and more"
 
@@ -80,18 +83,67 @@ class BuiltCorpus:
         return self.bucket.truth.case_of(found.source, found.path)
 
     def digests(self) -> dict[str, str]:
-        """sha256 of everything that must be equal wherever the corpus is built."""
-        parts = ("shards", "manifests", "index", "rejects")
-        files = [f for part in parts for f in (self.folder / part).rglob("*") if f.is_file()]
-        files = [f for f in files if not f.name.startswith(".part-")]  # what a killed process left behind
-        return {str(f.relative_to(self.folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(files)}
+        return digests(self.folder)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """sha256 of everything that must be equal wherever the corpus is built."""
+    parts = ("shards", "manifests", "index", "rejects")
+    files = [f for part in parts for f in (folder / part).rglob("*") if f.is_file()]
+    files = [f for f in files if not f.name.startswith(".part-")]  # what a killed process left behind
+    return {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(files)}
 
 
 Build = Callable[..., BuiltCorpus]
 
 
+@dataclass(frozen=True)
+class CommandLine:
+    """`python -m pipelines` as people run it: a process of its own."""
+
+    bucket: Bucket
+
+    def words(self, command: str, out: Path, *more: str, recipe: Path = RECIPE) -> list[str]:
+        roots = [w for root in self.bucket.roots() for w in ("--root", root)]
+        return [sys.executable, "-m", "pipelines", command, str(recipe), "--out", str(out), *roots, *more]
+
+    def run(self, command: str, out: Path, *more: str, recipe: Path = RECIPE, **env: str):
+        words = self.words(command, out, *more, recipe=recipe)
+        return subprocess.run(words, cwd=CHECKOUT, env=os.environ | env, capture_output=True, text=True, check=False)
+
+    def start(self, command: str, out: Path, *more: str) -> subprocess.Popen[str]:
+        """The same in the background, at the head of a process group of its own."""
+        return subprocess.Popen(
+            self.words(command, out, *more),
+            cwd=CHECKOUT,
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
 @pytest.fixture(scope="session")
-def build_corpus(bucket) -> Build:
+def command_line(bucket) -> CommandLine:
+    return CommandLine(bucket)
+
+
+@pytest.fixture(scope="session")
+def console() -> Console:
+    """One that says nothing."""
+    return Console(quiet=True, as_json=True)
+
+
+@pytest.fixture(scope="session")
+def make_workspace(bucket) -> Callable[..., Workspace]:
+    def make(out: Path, *, recipe: Path = RECIPE, source: Bucket = bucket) -> Workspace:
+        return open_workspace(recipe, source.roots(), str(out))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def build_corpus(bucket, make_workspace, console) -> Build:
     """Run all four stages into a folder."""
 
     def build(
@@ -102,8 +154,7 @@ def build_corpus(bucket) -> Build:
         source: Bucket = bucket,
         selection: Selection = EVERYTHING,
     ) -> BuiltCorpus:
-        workspace = open_workspace(recipe, source.roots(), str(out))
-        console = Console(quiet=True, as_json=True)
+        workspace = make_workspace(out, recipe=recipe, source=source)
         runs.run(workspace, selection, Engine(workers), BuildOptions(max_holes=0.9), console)
         return BuiltCorpus(workspace, source, read_latest(workspace))
 
@@ -114,3 +165,8 @@ def build_corpus(bucket) -> Build:
 def corpus(build_corpus, tmp_path_factory) -> BuiltCorpus:
     """The corpus of the demo recipe, built in process."""
     return build_corpus(tmp_path_factory.mktemp("built") / "corpus")
+
+
+@pytest.fixture(scope="session")
+def digests_of() -> Callable[[Path], dict[str, str]]:
+    return digests

@@ -22,8 +22,9 @@ from schemas.source import Source
 from transforms import environment
 from transforms.labels import palette as palettes
 from transforms.pixel_version import PIXEL_VERSION
-from transforms.plan import packing, splits, terms
+from transforms.plan import holes, packing, splits, terms
 from transforms.plan.duplicates import Duplicate
+from transforms.plan.holes import KnownHole
 from transforms.plan.published import Published
 
 
@@ -97,6 +98,7 @@ def make_plan(
     inventory: Inventory,
     published: Published | None,
     selection: Selection = Selection(),
+    known_holes: Mapping[str, KnownHole] | None = None,
 ) -> Plan:
     """The plan of the next generation.
 
@@ -106,6 +108,7 @@ def make_plan(
         inventory: what was found in them.
         published: what the corpus holds already, or None.
         selection: what the command line narrows it to.
+        known_holes: what could not be made in earlier generations, by case id.
 
     Raises:
         UsageError: the corpus was built by another recipe or with another patient key; nothing to choose from.
@@ -118,7 +121,8 @@ def make_plan(
             f"{len(twice)} case ids are given twice, for example {twice[0]!r}: sources whose ids differ in dots and dashes "
             "only, or a layout whose fields do not tell cases apart; rename the source or add a field to its patterns"
         )
-    verdicts = _selected(cases, recipe, sources, published, selection)
+    still = holes.unchanged(known_holes or {}, inventory.objects, sources, PIXEL_VERSION)
+    verdicts = _selected(cases, recipe, sources, published, selection, {} if selection.retry_holes else still)
     candidates = [_without_labels(c) if recipe.labels.image_only else c for c in cases if c.case_id not in verdicts]
 
     published_split = {s.group: s.split for s in published.samples} if published else {}
@@ -247,6 +251,7 @@ def _selected(
     sources: Mapping[str, Source],
     published: Published | None,
     selection: Selection,
+    known_holes: Mapping[str, KnownHole],
 ) -> dict[str, tuple[Reason, str]]:
     """Why a case is not even a candidate, by case id."""
     known = {c.case_id for c in cases} | set(sources)
@@ -271,6 +276,8 @@ def _selected(
             verdict = Reason.EXCLUDED, "excluded by the recipe"
         else:
             verdict = terms.gate(case.license, recipe.terms)
+        if verdict is None and case.case_id in known_holes:
+            verdict = known_holes[case.case_id].verdict()
         if verdict is None and selection.limit is not None:
             if taken.get(case.source, 0) >= selection.limit:
                 verdict = Reason.NOT_SELECTED, f"beyond --limit {selection.limit}"
