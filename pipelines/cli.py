@@ -115,9 +115,9 @@ def _stop_children() -> None:
 
 
 def _beam(context: typer.Context, workers: int | None) -> Any:
-    from pipelines.runner import Engine, beam_arguments, local_workers
+    from pipelines.runner import Engine, local_workers
 
-    return Engine(local_workers(workers), beam_arguments(context.args))
+    return Engine(local_workers(workers), tuple(context.args))
 
 
 def _options(scratch: Path | None, retries: int, max_holes: float, rebuild: bool) -> Any:
@@ -178,7 +178,6 @@ def inventory(
 
         workspace = _workspace(recipe, root, out)
         engine = _beam(context, workers)
-        workspace.claim()
         found = take_inventory(workspace, engine, console)
         describe(found, console)
         console.result(found.summary())

@@ -82,7 +82,7 @@ def take_inventory(workspace: Workspace, engine: Engine, console: Console) -> Ta
     Its folder's name is a digest of everything it depends on: an inventory of unchanged sources is there already.
 
     Raises:
-        UsageError: a root is missing, or a manifest does not fit its data set.
+        UsageError: a root is missing, or a manifest does not fit its data set; nothing was written.
         GateError: an expectation does not hold.
     """
     stores = workspace.stores()
@@ -90,12 +90,16 @@ def take_inventory(workspace: Workspace, engine: Engine, console: Console) -> Ta
     grouped: dict[str, Grouped] = {}
     for source, store in stores.items():
         listings[source] = list(store.list())
-        grouped[source] = group(workspace.sources[source], listings[source], store.read, workspace.keys)
+        try:
+            grouped[source] = group(workspace.sources[source], listings[source], store.read, workspace.keys)
+        except UsageError as error:
+            raise UsageError(f"{source} at {workspace.roots[source]}: {error}") from error
         if not grouped[source].cases and not grouped[source].headers:
             raise UsageError(
                 f"{source}: none of the {len(listings[source])} files below {workspace.roots[source]} fits its layout "
                 f"({workspace.sources[source].layout.kind}); is this the right folder? Give it with --root {source}=…"
             )
+    workspace.claim()
     folder = f"inventory/{_digest(workspace, listings)[:16]}"
     if not workspace.corpus.exists(f"{folder}/inventory.json"):
         for source, listing in listings.items():

@@ -7,7 +7,7 @@ from collections import Counter
 from rich.table import Table
 
 from expectations.validate import validate_plan
-from mdfp.errors import UsageError
+from mdfp.errors import MdfpError, UsageError
 from pipelines.console import Console, duration, megabytes
 from pipelines.gate import require_pass
 from pipelines.inventory import read_inventory
@@ -21,11 +21,16 @@ MEMORY_FACTOR = 6
 """Peak bytes of a worker per voxel of its largest case: the inflated int16 image, its mask, and both as stored."""
 
 
+class NothingToBuildError(MdfpError):
+    """Every case that the inventory found is left out."""
+
+
 def plan(workspace: Workspace, selection: Selection, console: Console) -> Plan:
     """Make the plan of the next generation and write it; one without shards is not written where something is published.
 
     Raises:
         UsageError: there is no inventory yet, or the recipe does not fit what is published.
+        NothingToBuildError: every case is left out.
         GateError: an expectation on the plan does not hold.
     """
     inventory = read_inventory(workspace)
@@ -38,7 +43,9 @@ def plan(workspace: Workspace, selection: Selection, console: Console) -> Plan:
         selection,
         load_holes(workspace.corpus),
     )
-    if published is not None and not made.shards:
+    if not made.shards:
+        if published is None:
+            raise NothingToBuildError(_nothing(made))
         return made
     result = validate_plan(
         made.assignments,
@@ -50,6 +57,13 @@ def plan(workspace: Workspace, selection: Selection, console: Console) -> Plan:
     require_pass(result, workspace.corpus, console)
     files.write(made, workspace.corpus)
     return made
+
+
+def _nothing(made: Plan) -> str:
+    reasons = Counter(f"{a.left_out} ({a.detail})" for a in made.left_out())
+    reasons.update(f"{r.reason} (found by the inventory)" for r in made.rejects)
+    lines = [f"{count} × {reason}" for reason, count in reasons.most_common()]
+    return "\n  ".join(["nothing to build: every case is left out", *lines])
 
 
 def read_latest(workspace: Workspace) -> Plan:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mdfp import manifest as manifests
-from mdfp.errors import CorpusError
+from mdfp.errors import CorpusError, NoCorpusError
 from mdfp.manifest import Manifest, ShardEntry
 from pipelines.build import BuildOptions
 from pipelines.console import Console
@@ -45,11 +45,11 @@ def repair(workspace: Workspace, options: BuildOptions, *, deep: bool, console: 
         console: for progress.
 
     Raises:
-        CorpusError: nothing is published.
+        NoCorpusError: nothing is published.
     """
     published = load_published(workspace.corpus)
     if published is None:
-        raise CorpusError(
+        raise NoCorpusError(
             f"{workspace.corpus.root}: nothing is published, so there is nothing to repair; run build instead"
         )
     shards = published.manifest.shards

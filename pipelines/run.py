@@ -30,7 +30,6 @@ def run(
     Returns:
         None when everything the recipe selects is published already.
     """
-    workspace.claim()
     found = take_inventory(workspace, engine, console)
     console.say(f"inventory: {found.line()}")
     made = plan(workspace, selection, console)

@@ -72,10 +72,10 @@ def check_claim(recipe: Recipe, corpus: CorpusStore) -> None:
     """
     try:
         owner = json.loads(corpus.read(CLAIM)).get("corpus")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         if corpus.folder is not None and corpus.folder.is_file():
             raise UsageError(f"out: {recipe.out} is a file; a folder or URL is needed") from None
-        if corpus.folder is not None and corpus.folder.is_dir() and any(corpus.folder.iterdir()):
+        if corpus.folder is not None and corpus.folder.is_dir() and _holds_something(corpus.folder):
             raise UsageError(
                 f"out: {recipe.out} is not empty and holds no corpus; choose an empty or new folder, so that nothing "
                 "of yours is mixed with it"
@@ -87,8 +87,14 @@ def check_claim(recipe: Recipe, corpus: CorpusStore) -> None:
         )
 
 
+def _holds_something(folder: Path) -> bool:
+    return any(not f.name.startswith(commit.PART_PREFIX) for f in folder.iterdir())
+
+
 def open_workspace(recipe_path: Path, roots: Sequence[str] = (), out: str | None = None) -> Workspace:
     """Load a recipe and find everything it names. Nothing is written but, once, a new patient key.
+
+    Where it goes must be new or this corpus's own, whatever the command is: another one's plan must not be built.
 
     Args:
         recipe_path: the recipe.
@@ -110,6 +116,7 @@ def open_workspace(recipe_path: Path, roots: Sequence[str] = (), out: str | None
     sources = catalog_sources.resolve_all(recipe, folder)
     _check_space(recipe, sources, recipe_path)
     corpus = CorpusStore(_beside(recipe.out, folder))
+    check_claim(recipe, corpus)
     return Workspace(recipe, recipe_path, sources, _roots(recipe, roots, folder), corpus, patient_key.load())
 
 

@@ -23,6 +23,9 @@ from transforms.store import CorpusStore
 
 T = TypeVar("T")
 
+PART_PREFIX = ".part-"
+"""How temporary files are called until they become visible. A killed process may leave one behind; nobody reads it."""
+
 
 class CommitError(MdfpError):
     """The corpus holds other bytes under a name that says what its bytes are."""
@@ -152,7 +155,7 @@ class _beside(contextlib.AbstractContextManager[Path]):  # noqa: N801 (used as a
     """A temporary name in the target's folder, so that linking and renaming stay within one file system."""
 
     def __init__(self, target: Path):
-        handle, name = tempfile.mkstemp(prefix=".part-", dir=target.parent)
+        handle, name = tempfile.mkstemp(prefix=PART_PREFIX, dir=target.parent)
         os.close(handle)
         self._path = Path(name)
         self._path.chmod(0o644)

@@ -93,7 +93,6 @@ def test_files_that_were_touched_after_the_plan_are_planned_anew(
     shutil.copytree(bucket.folder, copied.folder)
     only = Selection(only=("phantom-mr",))
     workspace = make_workspace(tmp_path / "corpus", source=copied)
-    workspace.claim()
     take_inventory(workspace, Engine(), console)
     before = plan(workspace, only, console)
     for file in copied.folder.rglob("*.*"):
