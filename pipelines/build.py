@@ -21,6 +21,7 @@ from transforms.build_shards import BuildShards
 from transforms.pixel_version import PIXEL_VERSION
 from transforms.plan import duplicates, files, planner
 from transforms.plan.planner import Plan
+from transforms.plan.published import Published
 from transforms.plan.published import load as load_published
 from transforms.shard import committed
 from transforms.ticks import Ticks
@@ -34,7 +35,7 @@ class AuditError(MdfpError):
 
 
 class TooManyHolesError(MdfpError):
-    """More planned cases of a source could not be made than `--max-holes` allows."""
+    """More cases of a source could not be made than `--max-holes` allows."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class BuildOptions:
     Attributes:
         scratch: local folder for tars being built; None: the system's temporary folder.
         attempts: how often a failing request to a store is tried.
-        max_holes: fraction of a source's planned cases that may be holes (duplicates not counted).
+        max_holes: fraction of a source's cases, published ones included, that may be holes (duplicates not counted).
         rebuild: accept another environment than the plan was made in.
     """
 
@@ -100,7 +101,7 @@ def build(workspace: Workspace, plan: Plan, engine: Engine, options: BuildOption
         console.remark(f"{len(twins)} samples have the pixels of another one; building their shards again without them")
         plan = planner.revise(plan, twins)
         files.write(plan, workspace.corpus)
-    _check_holes(built, options)
+    _check_holes(built, published, options)
     return built
 
 
@@ -173,14 +174,16 @@ def _check_environment(plan: Plan, options: BuildOptions) -> None:
         )
 
 
-def _check_holes(built: Built, options: BuildOptions) -> None:
-    planned = Counter(c.source for c in built.plan.cases)
+def _check_holes(built: Built, published: Published | None, options: BuildOptions) -> None:
+    # One broken file among a few new ones of a large source is no reason to stop: what is published counts too.
+    cases = Counter(c.source for c in built.plan.cases)
+    cases.update(s.source for s in (published.samples if published else ()))
     holes = Counter(h.source for h in built.holes if h.reason != "duplicate")
     for source, count in sorted(holes.items()):
-        if count > options.max_holes * planned[source]:
+        if count > options.max_holes * cases[source]:
             reasons = Counter(str(h.reason) for h in built.holes if h.source == source)
             raise TooManyHolesError(
-                f"{source}: {count} of {planned[source]} planned cases could not be made "
+                f"{source}: {count} of {cases[source]} cases could not be made "
                 f"({', '.join(f'{r}: {n}' for r, n in reasons.most_common())}), more than --max-holes "
                 f"{options.max_holes:g} allows; look at the reasons, or raise --max-holes"
             )
