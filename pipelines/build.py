@@ -112,7 +112,7 @@ def _build_missing(workspace: Workspace, plan: Plan, engine: Engine, options: Bu
     cases = sum(len(plan.shards[n].cases) for n in missing)
     if not missing:
         return
-    with tempfile.TemporaryDirectory(prefix="mdfp-build-", dir=_scratch(options)) as folder:
+    with tempfile.TemporaryDirectory(prefix="mdfp-build-", dir=scratch_folder(options)) as folder:
         ticks = Ticks(folder) if engine.local else None
         transform = BuildShards(
             out=workspace.corpus.root,
@@ -130,7 +130,8 @@ def _build_missing(workspace: Workspace, plan: Plan, engine: Engine, options: Bu
             engine.run(lambda p: p | "ShardNumbers" >> beam.Create(missing) | transform, tasks=len(missing))
 
 
-def _scratch(options: BuildOptions) -> Path | None:
+def scratch_folder(options: BuildOptions) -> Path | None:
+    """The folder that the user gave, made when it is not there; None: the system's."""
     if options.scratch is not None:
         options.scratch.mkdir(parents=True, exist_ok=True)
     return options.scratch

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from mdfp import manifest as manifests
-from mdfp.errors import CorpusError, NoCorpusError
+from mdfp.errors import CorpusError, NoCorpusError, UsageError
 from mdfp.manifest import Manifest, ShardEntry
-from pipelines.build import BuildOptions
+from pipelines.build import BuildOptions, scratch_folder
 from pipelines.console import Console
 from pipelines.workspace import Workspace
-from transforms import commit
+from transforms import commit, environment
 from transforms.build_shards import sample_maker
 from transforms.plan import files
 from transforms.plan.files import PlanReader
 from transforms.plan.published import load as load_published
 from transforms.shard import ShardBuilder
-from transforms.store import CorpusStore
+from transforms.store import CorpusStore, SourceStore
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ def repair(workspace: Workspace, options: BuildOptions, *, deep: bool, console: 
     restored, lost = [], []
     for shard in damaged:
         try:
-            _restore(workspace, shard, options)
+            _restore(workspace, shard, {s.case_id for s in published.samples if s.shard == shard.path}, options)
             restored.append(shard.path)
-        except (CorpusError, commit.CommitError) as error:
+        except (CorpusError, UsageError, commit.CommitError) as error:
             lost.append((shard.path, str(error)))
     return Repaired(len(shards), tuple(s.path for s in damaged), tuple(restored), tuple(lost))
 
@@ -73,22 +73,36 @@ def repair(workspace: Workspace, options: BuildOptions, *, deep: bool, console: 
 def _sound(corpus: CorpusStore, shard: ShardEntry, *, deep: bool) -> bool:
     if corpus.size(shard.path) != shard.bytes:
         return False
-    return not deep or hashlib.sha256(corpus.read(shard.path)).hexdigest() == shard.sha256
+    return not deep or corpus.sha256(shard.path) == shard.sha256
 
 
-def _restore(workspace: Workspace, shard: ShardEntry, options: BuildOptions) -> None:
+def _restore(workspace: Workspace, shard: ShardEntry, case_ids: Collection[str], options: BuildOptions) -> None:
     manifest = _manifest_of(workspace.corpus, shard.generation)
     plan = PlanReader(workspace.corpus, files.find(workspace.corpus, manifest.plan_id))
     name = shard.path.removeprefix("shards/").rsplit("-", 1)[0]
     number = next((n for n, s in enumerate(plan.shards) if s.shard == name), None)
     if number is None:
         raise CorpusError(f"plan {manifest.plan_id[:16]} does not have the shard {name}")
-    with tempfile.TemporaryDirectory(prefix="mdfp-repair-", dir=options.scratch) as folder:
+    work = plan.work(number)
+    needed = {c.source for c in work.cases}
+    if dropped := needed - set(workspace.roots):
+        raise CorpusError(
+            f"the recipe no longer takes {', '.join(sorted(dropped))}; name it there again, with its root"
+        )
+    roots = {source: SourceStore(workspace.roots[source]) for source in needed}
+    with tempfile.TemporaryDirectory(prefix="mdfp-repair-", dir=scratch_folder(options)) as folder:
+        # A source may have been copied or downloaded again since: what comes out tells whether it is the same.
         builder = ShardBuilder(
-            sample_maker(plan), workspace.stores(), workspace.corpus, Path(folder), attempts=options.attempts
+            sample_maker(plan), roots, workspace.corpus, Path(folder), attempts=options.attempts, any_version=True
         )
         file = Path(folder) / "shard.tar"
-        builder.write_tar(plan.work(number), file)
+        sha256, holes = builder.write_tar(work, file)
+        if gone := [h for h in holes if h.case_id in case_ids]:
+            raise CorpusError("; ".join(f"{h.case_id}: {h.reason}: {h.detail}" for h in gone))
+        if sha256 != shard.sha256 and (
+            different := environment.difference(plan.header["environment"], environment.locked())
+        ):
+            raise CorpusError(f"it was built in another environment: {different}; install those versions and try again")
         commit.restore_file(file, shard.sha256, workspace.corpus, shard.path)
 
 

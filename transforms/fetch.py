@@ -27,7 +27,9 @@ class FetchedCase:
     blobs: dict[str, list[tuple[Blob, str | None]]] = field(default_factory=lambda: defaultdict(list))
 
 
-def fetch_case(case: Case, objects: Sequence[ObjectRecord], store: SourceStore, *, attempts: int) -> FetchedCase:
+def fetch_case(
+    case: Case, objects: Sequence[ObjectRecord], store: SourceStore, *, attempts: int, any_version: bool = False
+) -> FetchedCase:
     """Read every object of a case, after making sure that it is still the one the inventory saw.
 
     Args:
@@ -35,6 +37,7 @@ def fetch_case(case: Case, objects: Sequence[ObjectRecord], store: SourceStore, 
         objects: its objects, in order.
         store: the source's bucket.
         attempts: how often a failing request is tried.
+        any_version: compare sizes only: for callers who know what must come out, such as a repair from a new copy.
 
     Raises:
         Rejected: MISSING_FILE, SOURCE_CHANGED.
@@ -42,14 +45,14 @@ def fetch_case(case: Case, objects: Sequence[ObjectRecord], store: SourceStore, 
     """
     fetched = FetchedCase(case)
     for record in objects:
-        data = with_retries(lambda: _read_unchanged(store, record), attempts=attempts)  # noqa: B023 (called at once)
+        data = with_retries(lambda: _read_unchanged(store, record, any_version), attempts=attempts)  # noqa: B023 (called at once)
         fetched.blobs[record.array].append((Blob(record.path, data, store.local(record.path)), record.structure))
     return fetched
 
 
-def _read_unchanged(store: SourceStore, record: ObjectRecord) -> bytes:
+def _read_unchanged(store: SourceStore, record: ObjectRecord, any_version: bool) -> bytes:
     found = store.version(record.path)
-    if (found.bytes, found.version) != (record.bytes, record.version):
+    if found.bytes != record.bytes or not (any_version or found.version == record.version):
         raise Rejected(
             Reason.SOURCE_CHANGED,
             f"the inventory saw {record.bytes} bytes ({record.version}), now {found.bytes} ({found.version}); "

@@ -50,6 +50,7 @@ class ShardBuilder:
         corpus: where the shard goes.
         scratch: local folder for the tar while it is built.
         attempts: how often a failing request to a store is tried.
+        any_version: see `fetch_case`.
         on_case: called after every case, for a progress display.
     """
 
@@ -58,6 +59,7 @@ class ShardBuilder:
     corpus: CorpusStore
     scratch: Path
     attempts: int = 4
+    any_version: bool = False
     on_case: Callable[[], None] = lambda: None
 
     def build(self, work: ShardWork) -> tuple[Marker, bool]:
@@ -95,9 +97,10 @@ class ShardBuilder:
         created = commit.create_bytes(canonical.dumps(built), self.corpus, marker_path(work.shard))
         return (built, True) if created else (read_marker(self.corpus, marker_path(work.shard)), False)
 
-    def write_tar(self, work: ShardWork, file: Path) -> str:
-        """Build the tar of a shard into a local file without committing it; returns its sha256."""
-        return self._write(work, file)[2]
+    def write_tar(self, work: ShardWork, file: Path) -> tuple[str, list[Reject]]:
+        """Build the tar of a shard into a local file without committing it; returns its sha256 and its holes."""
+        _, holes, sha256, _ = self._write(work, file)
+        return sha256, holes
 
     def _write(self, work: ShardWork, file: Path) -> tuple[list[Sample], list[Reject], str, int]:
         assignments = {a.case_id: a for a in work.assignments}
@@ -132,7 +135,9 @@ class ShardBuilder:
             if case.case_id in duplicates:
                 return _hole(case, Reason.DUPLICATE, duplicates[case.case_id])
             store = self.roots[case.source]
-            return fetcher.submit(fetch_case, case, objects[case.case_id], store, attempts=self.attempts)
+            return fetcher.submit(
+                fetch_case, case, objects[case.case_id], store, attempts=self.attempts, any_version=self.any_version
+            )
 
         upcoming: Future[FetchedCase] | Reject | None = None
         for number, case in enumerate(work.cases):

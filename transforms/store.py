@@ -5,6 +5,7 @@ Only this module and `transforms.commit` know that there is a file system.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ import fsspec
 from mdfp.errors import UsageError
 from schemas.reasons import Reason
 from transforms.rejected import Rejected
+
+HASHED_AT_ONCE = 64 << 20
+"""Bytes of an object that are in memory while it is hashed."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,21 @@ class CorpusStore(_Store):
             FileNotFoundError: it is not there.
         """
         return self._read(path, 0, None)
+
+    def sha256(self, path: str) -> str:
+        """Hex digest of an object, read a part at a time.
+
+        Raises:
+            FileNotFoundError: it is not there.
+        """
+        digest = hashlib.sha256()
+        start = 0
+        while part := self._read(path, start, start + HASHED_AT_ONCE):
+            digest.update(part)
+            start += len(part)
+            if len(part) < HASHED_AT_ONCE:
+                break
+        return digest.hexdigest()
 
     def list(self, prefix: str) -> list[ListedObject]:
         """Objects below a folder of the corpus, sorted by path."""
