@@ -89,11 +89,11 @@ def _guard(call: _Call, action: Callable[[], T]) -> T:
     except UsageError as error:
         call.console.error(str(error))
         raise typer.Exit(2) from None
+    except OSError as error:  # first: some of ours are both
+        call.console.error(f"{error}. Nothing half-done is visible{_resume(call)}")
+        raise typer.Exit(1) from None
     except MdfpError as error:
         call.console.error(str(error))
-        raise typer.Exit(1) from None
-    except OSError as error:
-        call.console.error(f"{error}. Nothing half-done is visible{_resume(call)}")
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         call.console.error(f"interrupted. Nothing half-done is visible{_resume(call)}")

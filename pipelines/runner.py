@@ -15,6 +15,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, 
 from apache_beam.runners.runner import create_runner
 
 from mdfp.errors import UsageError
+from pipelines import failure
 
 
 @dataclass(frozen=True)
@@ -66,13 +67,20 @@ class Engine:
             tasks: independent pieces of work in it; more processes than that are not started.
 
         Raises:
-            Exception: whatever a step raised.
+            WorkerError: a worker in another process met what may pass, or what its message tells how to remove.
+            Exception: whatever else a step raised.
         """
         _prepare()
         pipeline = beam.Pipeline(options=PipelineOptions(self.options(tasks)))
         build(pipeline)
         with _worker_chatter_to_file() if self.local else contextlib.nullcontext():
-            pipeline.run().wait_until_finish()
+            try:
+                pipeline.run().wait_until_finish()
+            except RuntimeError as error:
+                known = failure.translated(error)
+                if known is None:
+                    raise
+                raise known from error
 
 
 def _prepare() -> None:
@@ -110,10 +118,11 @@ def _worker_chatter_to_file() -> Iterator[None]:
         os.dup2(log.fileno(), 2)
         try:
             yield
-        except Exception:
-            log.seek(0)
-            lines = log.read().decode(errors="replace").splitlines()
-            os.write(original, "\n".join(line for line in lines[-20:] if not line.startswith("INFO:")).encode())
+        except Exception as error:
+            if not failure.expected(error):
+                log.seek(0)
+                lines = log.read().decode(errors="replace").splitlines()
+                os.write(original, "\n".join(line for line in lines[-20:] if not line.startswith("INFO:")).encode())
             raise
         finally:
             os.dup2(original, 2)
