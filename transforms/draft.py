@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -111,7 +111,11 @@ def _dataset_json(store: SourceStore, listing: Sequence[ListedObject], remarks: 
         return None
     folder = str(PurePosixPath(paths[0]).parent)
     folder = "" if folder == "." else folder
-    content = json.loads(store.read(paths[0]))
+    try:
+        content = json.loads(store.read(paths[0]))
+    except ValueError as error:
+        remarks.append(f"check: {paths[0]} is no JSON ({error}); it was passed over")
+        return None
     nnunet = "channel_names" in content
     names = content.get("channel_names") or content.get("modality") or {"0": "image"}
     channels = []
@@ -146,16 +150,20 @@ def _per_structure(store: SourceStore, listing: Sequence[ListedObject], remarks:
     suffix = _suffix(next(o.path for o in listing if o.path.startswith(f"{masks[0]}/")))
     known = _names_to_structures()
     structures: dict[str, str] = {}
+    unknown: set[str] = set()
     for o in listing:
         if str(PurePosixPath(o.path).parent) in parents and o.path.endswith(suffix):
             stem = PurePosixPath(o.path).name.removesuffix(suffix)
             structure = known.get(_word(stem))
             if structure is None:
-                remarks.append(f"check: mask file {stem!r} is no structure of the ontology; left out of the table")
+                unknown.add(stem)
             else:
                 structures[stem] = structure
     if not structures:
         return None
+    remarks += [
+        f"check: mask {stem!r} is no structure of the ontology; its files are skipped" for stem in sorted(unknown)
+    ]
     modality = _modality(store, [image], remarks)
     folder = PurePosixPath(masks[0]).name
     layout = {
@@ -171,7 +179,14 @@ def _per_structure(store: SourceStore, listing: Sequence[ListedObject], remarks:
         0, f"found one mask file per structure beside each image: {len(structures)} structures, {len(masks)} cases"
     )
     table = {"origin": "unknown", "looked_for": "all", "structures": dict(sorted(structures.items()))}
-    return {"layout": layout, "labels": {"labels": table}}
+    found = {"layout": layout, "labels": {"labels": table}}
+    return found | _skipping(f"**/{stem}{suffix}" for stem in sorted(unknown))
+
+
+def _skipping(patterns: Iterable[str]) -> dict[str, Any]:
+    """`skip:` of a manifest with more patterns than its default; nothing when there are none."""
+    more = list(patterns)
+    return {"skip": [*Source.model_fields["skip"].default, *more]} if more else {}
 
 
 def _paired(store: SourceStore, listing: Sequence[ListedObject], remarks: list[str]) -> dict[str, Any] | None:
@@ -196,14 +211,17 @@ def _paired(store: SourceStore, listing: Sequence[ListedObject], remarks: list[s
         return {"layout": layout}
     values = _label_values(store, labels)
     table = _table(dict.fromkeys(values, ""), remarks)
-    label_pattern = Counter(_label_pattern(o.path) for o in labels).most_common(1)[0][0]
+    label_patterns = [p for p, _ in Counter(_label_pattern(o.path) for o in labels).most_common()]
+    label_pattern = label_patterns[0]
     if table is None:
+        # Not to be taken for images: x_seg.nii.gz fits {case}.nii.gz too.
+        skip = _skipping(p.replace("{case}", "*") for p in label_patterns)
         shown = ", ".join(str(v) for v in values)
         remarks.append(
             f"labels like {label_pattern!r} hold the values {shown}; say under labels: what they mean, add the pattern to "
-            "layout.labels, and change labels: image_only in the recipe to a label space"
+            "layout.labels instead of skip:, and change labels: image_only in the recipe to a label space"
         )
-        return {"layout": layout}
+        return {"layout": layout} | skip
     layout["labels"] = [{"table": "labels", "image": modality.lower(), "path": label_pattern}]
     return {"layout": layout, "labels": {"labels": table}}
 
