@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba
 import numpy as np
 import numpy.typing as npt
-import xxhash
 
-from transforms.labels.nearest import remap
-
-_PLANES = 8
-"""Planes that are remapped at a time: enough to hide the calls, few enough to stay small."""
+from transforms.labels.memory import one_value
+from transforms.normalise import layout
+from transforms.normalise.content_hash import new_digest
 
 
 def label_hash(codes_zyx: npt.NDArray[Any], lut: npt.NDArray[Any]) -> str:
@@ -26,9 +25,46 @@ def label_hash(codes_zyx: npt.NDArray[Any], lut: npt.NDArray[Any]) -> str:
     """
     dtype = np.dtype("<i2") if int(lut.max()) <= np.iinfo("<i2").max else np.dtype("<i4")
     values = lut.astype(dtype)
-    digest = xxhash.xxh3_128()
-    digest.update(dtype.str.encode())
-    digest.update(np.array(codes_zyx.shape, dtype="<i8").tobytes())
-    for z in range(0, codes_zyx.shape[0], _PLANES):
-        digest.update(remap(codes_zyx[z : z + _PLANES], values).data)
+    rows = layout.rows(codes_zyx)
+    nz, ny, nx = rows.shape_zyx
+    step_z, step_y = rows.steps_zy
+    flip_z, flip_y, flip_x = rows.flipped_zyx
+    plane = np.empty((ny, nx), dtype=dtype)
+    filled = np.full(ny, -1, dtype=np.int64)
+    digest = new_digest(dtype, rows.shape_zyx)
+    for z in range(nz - 1, -1, -1) if flip_z else range(nz):
+        _fill(rows.flat, z * step_z, step_y, values, flip_y, flip_x, filled, plane)
+        digest.update(plane.data)
     return digest.hexdigest()
+
+
+@numba.njit(cache=True, nogil=True)
+def _fill(flat, start, step_y, lut, flip_y, flip_x, filled, plane):  # type: ignore[no-untyped-def]
+    """One canonical plane of remapped codes.
+
+    Args:
+        flat: see `layout.Rows`.
+        start: where the plane starts in it.
+        step_y: distance between rows.
+        lut: value of each code.
+        flip_y: whether the plane's rows are in the opposite order in memory.
+        flip_x: whether each row runs backwards in memory.
+        filled: (ny,) the value that all of a row of `plane` has from the plane before, or -1.
+        plane: (ny, nx).
+    """
+    ny, nx = plane.shape
+    last = np.uint64(nx - 1)
+    for y in range(ny):
+        first = start + y * step_y
+        row = flat[first : first + nx]
+        to = ny - 1 - y if flip_y else y
+        target = plane[to]
+        if one_value(row):
+            value = lut[row[0]]
+            if filled[to] != value:
+                target[:] = value
+                filled[to] = value
+            continue
+        filled[to] = -1
+        for x in range(nx):
+            target[last - np.uint64(x) if flip_x else np.uint64(x)] = lut[row[x]]

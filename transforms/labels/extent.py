@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mdfp.codecs import BLOCK_VOXELS
-from transforms.labels.memory import Layout, contiguous
+from transforms.labels.memory import Layout, contiguous, one_value
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,8 @@ def _extents(mask, number, edge, voxels, box, occupied):  # type: ignore[no-unty
     blocks_y, blocks_x = -(-ny // edge), -(-nx // edge)
     for z in range(nz):
         for y in range(ny):
+            if mask[z, y, 0] == 0 and one_value(mask[z, y]):
+                continue
             row_block = ((z // edge) * blocks_y + y // edge) * blocks_x
             start = 0
             while start < nx:

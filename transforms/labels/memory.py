@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -51,3 +52,13 @@ def contiguous(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     result = np.ascontiguousarray(array).view()
     result.flags.writeable = False
     return result
+
+
+@numba.njit(cache=True, nogil=True)
+def one_value(row):  # type: ignore[no-untyped-def]
+    """Whether all of a row is the same. Most rows of most labels are, and vector code sees it at once."""
+    first = row[0]
+    differs = first ^ first
+    for x in range(row.shape[0]):
+        differs |= row[x] ^ first
+    return differs == 0

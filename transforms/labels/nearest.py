@@ -8,7 +8,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from transforms.labels.memory import Layout, contiguous
+from transforms.labels.memory import Layout, contiguous, one_value
 from transforms.normalise.taps import SPACING_DECIMALS
 
 Indices = npt.NDArray[np.int64]
@@ -101,6 +101,9 @@ def _take(codes, lut, index0, index1, index2, out):  # type: ignore[no-untyped-d
     for o0 in range(m0):
         for o1 in range(m1):
             row = codes[index0[o0], index1[o1]]
+            if one_value(row):
+                out[o0, o1, :] = lut[row[0]]
+                continue
             for o2 in range(m2):
                 out[o0, o1, o2] = lut[row[index2[o2]]]
 

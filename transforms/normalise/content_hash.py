@@ -15,7 +15,20 @@ import xxhash
 from numba import njit
 
 from transforms.normalise import layout
-from transforms.normalise.survey import Survey
+from transforms.normalise.survey import Survey, narrow, survey, survey_narrow
+
+
+def survey_and_hash(array_zyx: npt.NDArray[Any], *, scale: float = 1.0, offset: float = 0.0) -> tuple[Survey, str]:
+    """`survey` and `content_hash`: of integers of 8 or 16 bits in one pass over memory. Arguments as `content_hash`."""
+    hoped = np.dtype("<i2")
+    if narrow(array_zyx.dtype) and scale == 1 and float(offset).is_integer() and abs(offset) < 1 << 32:
+        digest = new_digest(hoped, array_zyx.shape)
+        seen = survey_narrow(array_zyx, digest.update, int(offset))
+        if _hashed_type(seen, scale, offset) == hoped:
+            return seen, digest.hexdigest()
+    else:
+        seen = survey(array_zyx)
+    return seen, content_hash(array_zyx, seen, scale=scale, offset=offset)
 
 
 def content_hash(array_zyx: npt.NDArray[Any], seen: Survey, *, scale: float = 1.0, offset: float = 0.0) -> str:
@@ -35,20 +48,20 @@ def content_hash(array_zyx: npt.NDArray[Any], seen: Survey, *, scale: float = 1.
     nz, ny, nx = rows.shape_zyx
     step_z, step_y = rows.steps_zy
     flip_z, flip_y, flip_x = rows.flipped_zyx
-    shifted = dtype.kind == "i" and rows.flat.dtype.kind != "f" and scale == 1
     plane = np.empty((ny, nx), dtype=dtype)
-    digest = xxhash.xxh3_128()
-    digest.update(dtype.str.encode())
-    digest.update(np.array([nz, ny, nx], dtype="<i8").tobytes())
-    for z in range(nz):
-        start = (nz - 1 - z if flip_z else z) * step_z + ((ny - 1) * step_y if flip_y else 0)
-        signed_step_y = -step_y if flip_y else step_y
-        if shifted:
-            _fill_shifted(rows.flat, start, signed_step_y, flip_x, int(offset), plane)
-        else:
-            _fill(rows.flat, start, signed_step_y, flip_x, float(scale), float(offset), plane)
+    digest = new_digest(dtype, rows.shape_zyx)
+    for z in range(nz - 1, -1, -1) if flip_z else range(nz):
+        _fill(rows.flat, z * step_z, step_y, flip_y, flip_x, float(scale), float(offset), plane)
         digest.update(plane.data)
     return digest.hexdigest()
+
+
+def new_digest(dtype: np.dtype[Any], shape_zyx: tuple[int, ...]) -> xxhash.xxh3_128:
+    """A hash that knows the type and the shape of what follows."""
+    digest = xxhash.xxh3_128()
+    digest.update(dtype.str.encode())
+    digest.update(np.array(shape_zyx, dtype="<i8").tobytes())
+    return digest
 
 
 def _hashed_type(seen: Survey, scale: float, offset: float) -> np.dtype[Any]:
@@ -62,29 +75,13 @@ def _hashed_type(seen: Survey, scale: float, offset: float) -> np.dtype[Any]:
 
 
 @njit(cache=True, nogil=True)
-def _fill_shifted(flat, start, step_y, flip_x, offset, plane):  # type: ignore[no-untyped-def]
-    """One canonical plane of integers plus a constant."""
+def _fill(flat, start, step_y, flip_y, flip_x, scale, offset, plane):  # type: ignore[no-untyped-def]
+    """One canonical plane of physical values, cast to the plane's type; memory is read forwards."""
     ny, nx = plane.shape
     last = np.uint64(nx - 1)  # an unsigned index is not checked for wrapping around, and the loop becomes vector code
     for y in range(ny):
         first = start + y * step_y
-        row, target = flat[first : first + nx], plane[y]
-        if flip_x:
-            for x in range(nx):
-                target[last - np.uint64(x)] = row[x] + offset
-        else:
-            for x in range(nx):
-                target[x] = row[x] + offset
-
-
-@njit(cache=True, nogil=True)
-def _fill(flat, start, step_y, flip_x, scale, offset, plane):  # type: ignore[no-untyped-def]
-    """One canonical plane of physical values, cast to the plane's type."""
-    ny, nx = plane.shape
-    last = np.uint64(nx - 1)
-    for y in range(ny):
-        first = start + y * step_y
-        row, target = flat[first : first + nx], plane[y]
+        row, target = flat[first : first + nx], plane[ny - 1 - y if flip_y else y]
         for x in range(nx):
             physical = np.float64(row[x]) * scale + offset + 0.0  # the sum turns -0.0 into 0.0
             to = last - np.uint64(x) if flip_x else np.uint64(x)

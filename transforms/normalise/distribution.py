@@ -16,7 +16,7 @@ import numpy.typing as npt
 from numba import njit
 
 from transforms.normalise import layout
-from transforms.normalise.survey import Box, Survey
+from transforms.normalise.survey import Box, Counts, Survey
 
 MAX_COUNTED_RANGE = 1 << 16
 """Integers that span less than this are counted: at most 512 KB a table, which a CPU's second cache holds."""
@@ -35,7 +35,7 @@ class Distribution:
         body_mean: mean inside the box; None without one.
         body_std: standard deviation inside the box.
         percentiles: value at each percent that was asked for, linear between neighbours as numpy's default.
-        counts: of integers: (value of the first bin, counts); None when the values were not counted.
+        counts: of integers of a small range; None when the values were not counted.
     """
 
     mean: float
@@ -43,7 +43,7 @@ class Distribution:
     body_mean: float | None
     body_std: float | None
     percentiles: dict[float, float]
-    counts: tuple[int, npt.NDArray[np.int64]] | None
+    counts: Counts | None
 
     def replaced(self, lower: float, padding: float | None) -> int:
         """Voxels below `lower` or equal to `padding`; only of counted values."""
@@ -89,62 +89,86 @@ def _percentile(voxels: int, percent: float, value_at: Callable[[int], float]) -
 
 
 def _counted(array_zyx: npt.NDArray[Any], seen: Survey, body: Box | None, percents: Sequence[float]) -> Distribution:
-    first = int(seen.minimum)
-    rows = layout.rows(array_zyx)
-    step_z, step_y = rows.steps_zy
-    bins = int(seen.maximum) - first + 1
-    inside, outside = np.zeros((2, _TABLES, bins), dtype=np.int64)
-    box = np.zeros(6, dtype=np.int64) if body is None else np.array(_in_memory(body, rows), dtype=np.int64)
-    _count(rows.flat, *rows.shape_zyx, step_z, step_y, first, box, inside, outside)
-    inside_counts = inside.sum(axis=0)
-    counts = inside_counts + outside.sum(axis=0)
+    first, counts = seen.counts or _count_values(array_zyx, seen)
+    used = np.flatnonzero(counts).tolist()
+    held = counts[used].tolist()
+    voxels = sum(held)
+    mean, std = _moments(
+        first,
+        voxels,
+        sum(c * v for c, v in zip(held, used, strict=True)),
+        sum(c * v * v for c, v in zip(held, used, strict=True)),
+    )
+    body_mean, body_std = (None, None) if body is None else _moments(first, *_sums(array_zyx, body, first))
     running = np.cumsum(counts)
-    mean, std = _moments(counts, first)
-    body_mean, body_std = (None, None) if body is None else _moments(inside_counts, first)
 
     def value_at(rank: int) -> float:
         return float(first + int(np.searchsorted(running, rank, side="right")))
 
-    voxels = int(running[-1])
     return Distribution(
         mean, std, body_mean, body_std, {p: _percentile(voxels, p, value_at) for p in percents}, (first, counts)
     )
 
 
-def _in_memory(box: Box, rows: layout.Rows) -> Box:
-    """The same box when axes are counted as they run in memory."""
-    ends = [
-        (n - b, n - a) if flipped else (a, b)
-        for a, b, n, flipped in zip(box[:3], box[3:], rows.shape_zyx, rows.flipped_zyx, strict=True)
-    ]
-    (z0, z1), (y0, y1), (x0, x1) = ends
-    return z0, y0, x0, z1, y1, x1
+def _moments(first: int, n: int, total: int, squares: int) -> tuple[float, float]:
+    """Mean and standard deviation from whole numbers: no rounding before the last step.
 
-
-def _moments(counts: npt.NDArray[np.int64], first: int) -> tuple[float, float]:
-    """Mean and standard deviation from whole numbers: no rounding before the last step."""
-    used = np.flatnonzero(counts).tolist()
-    values = counts[used].tolist()
-    n = sum(values)
+    Args:
+        first: what was taken from each value before it was summed.
+        n: number of values.
+        total: their sum.
+        squares: sum of their squares.
+    """
     if n == 0:
         return 0.0, 0.0
-    total = sum(c * v for c, v in zip(values, used, strict=True))
-    squares = sum(c * v * v for c, v in zip(values, used, strict=True))
     return (first * n + total) / n, math.sqrt((n * squares - total * total) / (n * n))
 
 
+def _count_values(array_zyx: npt.NDArray[Any], seen: Survey) -> Counts:
+    first = int(seen.minimum)
+    rows = layout.rows(array_zyx)
+    tables = np.zeros((_TABLES, int(seen.maximum) - first + 1), dtype=np.int64)
+    _count(rows.flat, *rows.shape_zyx, *rows.steps_zy, first, tables)
+    return first, tables.sum(axis=0)
+
+
+def _sums(array_zyx: npt.NDArray[Any], box: Box, first: int) -> tuple[int, int, int]:
+    """Of counted values inside a box, less `first`: how many are finite, their sum, the sum of their squares."""
+    rows = layout.rows(array_zyx)
+    step_z, step_y = rows.steps_zy
+    (z0, z1), (y0, y1), (x0, x1) = (
+        (n - b, n - a) if flipped else (a, b)
+        for a, b, n, flipped in zip(box[:3], box[3:], rows.shape_zyx, rows.flipped_zyx, strict=True)
+    )
+    planes = np.zeros((z1 - z0, 3), dtype=np.int64)
+    _sum_planes(rows.flat, z0 * step_z + y0 * step_y + x0, y1 - y0, x1 - x0, step_z, step_y, first, planes)
+    n, total, squares = (sum(column) for column in planes.T.tolist())  # in Python: it may not fit 64 bits
+    return n, total, squares
+
+
 @njit(cache=True, nogil=True)
-def _count(flat, nz, ny, nx, step_z, step_y, first, box, inside, outside):  # type: ignore[no-untyped-def]
+def _sum_planes(flat, start, ny, nx, step_z, step_y, first, planes):  # type: ignore[no-untyped-def]
+    for z in range(planes.shape[0]):
+        n, total, squares = np.int64(0), np.int64(0), np.int64(0)
+        for y in range(ny):
+            begin = start + z * step_z + y * step_y
+            row = flat[begin : begin + nx]
+            for x in range(nx):
+                # An infinite or undefined float minus itself is not zero; for integers the test is compiled away.
+                finite = row[x] - row[x] == 0
+                v = np.int64(np.int32(row[x] - first)) if finite else np.int64(0)  # vector code multiplies 32 bits
+                n += 1 if finite else 0
+                total += v
+                squares += v * v
+        planes[z, 0], planes[z, 1], planes[z, 2] = n, total, squares
+
+
+@njit(cache=True, nogil=True)
+def _count(flat, nz, ny, nx, step_z, step_y, first, tables):  # type: ignore[no-untyped-def]
     for z in range(nz):
         for y in range(ny):
             start = z * step_z + y * step_y
-            row = flat[start : start + nx]
-            if box[0] <= z < box[3] and box[1] <= y < box[4]:
-                _count_row(row[: box[2]], first, outside)
-                _count_row(row[box[2] : box[5]], first, inside)
-                _count_row(row[box[5] :], first, outside)
-            else:
-                _count_row(row, first, outside)
+            _count_row(flat[start : start + nx], first, tables)
 
 
 @njit(cache=True, nogil=True)
@@ -153,8 +177,7 @@ def _count_row(row, first, tables):  # type: ignore[no-untyped-def]
     whole = row.shape[0] // 4 * 4
     for x in range(0, whole, 4):
         a, b, c, d = row[x], row[x + 1], row[x + 2], row[x + 3]
-        # An infinite or undefined float minus itself is not zero; for integers the test is compiled away.
-        if a - a == 0:
+        if a - a == 0:  # finite
             c0[np.uint64(np.int64(a) - first)] += 1
         if b - b == 0:
             c1[np.uint64(np.int64(b) - first)] += 1

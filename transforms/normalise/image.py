@@ -15,13 +15,13 @@ from schemas.case import CaseImage
 from schemas.reasons import Reason
 from schemas.recipe import Limits, Recipe
 from transforms.normalise import intensity, layout
-from transforms.normalise.content_hash import content_hash
+from transforms.normalise.content_hash import survey_and_hash
 from transforms.normalise.grid import POSITION_DECIMALS, OutputGrid, acquisition_axis, output_grid, target_spacing
 from transforms.normalise.intensity import Encoding
 from transforms.normalise.orientation import canonicalise
 from transforms.normalise.resample import resample
 from transforms.normalise.statistics import Measured, body_box, body_threshold, measure
-from transforms.normalise.survey import Box, survey
+from transforms.normalise.survey import Box, Survey, survey
 from transforms.normalise.taps import output_size
 from transforms.rejected import Rejected
 from transforms.volume import Volume
@@ -76,9 +76,9 @@ def normalise_image(volume: Volume, case_image: CaseImage, recipe: Recipe) -> No
         done.append(f"axes turned from {native_code} to RAS")
 
     threshold = body_threshold(modality)
-    native = _measure(canonical, threshold)
-    _check_finite(native, recipe.limits)
-    digest = content_hash(canonical.array_zyx, native.survey, scale=canonical.scale, offset=canonical.offset)
+    seen, digest = survey_and_hash(canonical.array_zyx, scale=canonical.scale, offset=canonical.offset)
+    _check_finite(seen, recipe.limits)
+    native = _measure(canonical, seen, threshold)
 
     grid = _output_grid(canonical, modality, recipe)
     code = intensity.encoding(
@@ -183,18 +183,18 @@ def _working(canonical: Volume) -> Volume:
     return replace(canonical, array_zyx=layout.settle(physical), scale=1.0, offset=0.0, padding=padding)
 
 
-def _measure(canonical: Volume, threshold: float | None) -> Measured:
+def _measure(canonical: Volume, seen: Survey, threshold: float | None) -> Measured:
     scale, offset = canonical.scale, canonical.offset
     return measure(
         canonical.array_zyx,
         lambda seen: body_box(seen, threshold, scale=scale, offset=offset),
         scale=scale,
         offset=offset,
+        seen=seen,
     )
 
 
-def _check_finite(native: Measured, limits: Limits) -> None:
-    seen = native.survey
+def _check_finite(seen: Survey, limits: Limits) -> None:
     fraction = seen.nonfinite / seen.voxels
     if fraction > limits.max_nonfinite_fraction or seen.nonfinite == seen.voxels:
         raise Rejected(

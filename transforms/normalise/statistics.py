@@ -61,6 +61,7 @@ def measure(
     scale: float = 1.0,
     offset: float = 0.0,
     percents: Sequence[float] = (),
+    seen: Survey | None = None,
 ) -> Measured:
     """Statistics of a volume's finite voxels.
 
@@ -70,13 +71,14 @@ def measure(
         scale: physical = stored * scale + offset; positive.
         offset: see scale.
         percents: percentiles to take besides `mdfp.sample.PERCENTS`.
+        seen: the survey, where there is one already.
 
     Raises:
         ValueError: `scale` is not positive.
     """
     if not scale > 0:
         raise ValueError(f"statistics need a positive scale, found {scale}: order would be reversed")
-    seen = survey(array_zyx)
+    seen = seen or survey(array_zyx)
     box = body(seen)
     dist = distribution(array_zyx, seen, box, (*PERCENTS, *percents))
 
