@@ -92,6 +92,11 @@ def draft_source(store: SourceStore, name: str) -> Draft:
         )
     manifest = base | found
     source = Source.model_validate(manifest)
+    if source.layout.kind != "dicom":
+        remarks.append(
+            "check: every case is taken for a patient of its own; where a patient has several, say so with patient.id (for "
+            "example {patient}, with a field of that name in the paths), or training and test data may share patients"
+        )
     modalities = sorted({i["modality"] for i in _channels(found["layout"])} or {"CT", "MR"})
     return Draft(manifest, tuple(modalities), tuple(remarks), bool(source.labels))
 
@@ -197,15 +202,11 @@ def _paired(store: SourceStore, listing: Sequence[ListedObject], remarks: list[s
     images = [o for o in files if not _is_label(o.path)]
     if not images:
         return None
-    modality = _modality(store, images, remarks)
-    patterns = Counter(_image_pattern(o.path) for o in images)
-    (pattern, count), *others = patterns.most_common()
-    if others:
-        remarks.append(f"check: {len(images) - count} images do not fit {pattern!r}, for example {others[0][0]!r}")
-    layout: dict[str, Any] = {
-        "kind": "paired",
-        "images": [{"name": modality.lower(), "modality": modality, "path": pattern}],
-    }
+    channels = _named_channels(images, remarks)
+    if not channels:
+        modality = _modality(store, images, remarks)
+        channels = [{"name": modality.lower(), "modality": modality, "path": _common_pattern(images, remarks)}]
+    layout: dict[str, Any] = {"kind": "paired", "images": channels}
     remarks.insert(0, f"found {len(images)} images and {len(labels)} label files: layout paired")
     if not labels:
         return {"layout": layout}
@@ -222,8 +223,39 @@ def _paired(store: SourceStore, listing: Sequence[ListedObject], remarks: list[s
             "layout.labels instead of skip:, and change labels: image_only in the recipe to a label space"
         )
         return {"layout": layout} | skip
-    layout["labels"] = [{"table": "labels", "image": modality.lower(), "path": label_pattern}]
+    layout["labels"] = [{"table": "labels", "image": channels[0]["name"], "path": label_pattern}]
     return {"layout": layout, "labels": {"labels": table}}
+
+
+def _common_pattern(images: Sequence[ListedObject], remarks: list[str]) -> str:
+    """The pattern that most of the images fit."""
+    (pattern, count), *others = Counter(_image_pattern(o.path) for o in images).most_common()
+    if others:
+        remarks.append(f"check: {len(images) - count} images do not fit {pattern!r}, for example {others[0][0]!r}")
+    return pattern
+
+
+def _named_channels(images: Sequence[ListedObject], remarks: list[str]) -> list[dict[str, Any]]:
+    """A channel for each modality, where every file's name says one and they differ; else nothing."""
+    by_word: dict[str, list[ListedObject]] = {}
+    for o in images:
+        name = PurePosixPath(o.path).name
+        words = [w for w in re.split(r"[^A-Za-z0-9]+", name) if w.upper() in _MODALITY_WORDS]
+        if not words:
+            return []
+        by_word.setdefault(words[0], []).append(o)
+    by_modality: dict[str, list[str]] = {}
+    for word in by_word:
+        by_modality.setdefault(_MODALITY_WORDS[word.upper()], []).append(word)
+    if len(by_modality) < 2:
+        return []
+    channels = []
+    for modality, words in sorted(by_modality.items()):
+        pattern = _common_pattern([o for w in words for o in by_word[w]], remarks)
+        told_apart = pattern.replace("{case}", f"{{case:[^/]*({'|'.join(sorted(words))})[^/]*}}", 1)
+        channels.append({"name": modality.lower(), "modality": modality, "path": told_apart, "optional": True})
+    remarks.append(f"modalities {', '.join(sorted(by_modality))}, from the file names; each file is a case of its own")
+    return channels
 
 
 def _dicom(store: SourceStore, listing: Sequence[ListedObject], remarks: list[str]) -> dict[str, Any] | None:

@@ -201,6 +201,17 @@ def test_a_suffix_for_labels_in_one_folder(put, drafted):
     assert len(corpus.samples) == 3
 
 
+def test_modalities_that_file_names_tell_apart(put, drafted):
+    for i in range(2):
+        put(f"images/p{i}_CT.nii.gz", seed=i)
+        put(f"images/p{i}_MR.nii.gz", seed=10 + i)
+    said, manifest, corpus = drafted()
+    assert "modalities CT, MR" in said
+    assert "patient of its own" in said
+    assert [i["modality"] for i in manifest["layout"]["images"]] == ["CT", "MR"]
+    assert sorted(s.modalities for s in corpus.samples) == [("CT",), ("CT",), ("MR",), ("MR",)]
+
+
 @pytest.mark.parametrize("content", [None, "notes.txt"])
 def test_a_folder_without_images_is_an_error(content, call, tmp_path):
     (tmp_path / "data").mkdir()
