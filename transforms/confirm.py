@@ -7,6 +7,7 @@ for ever. Only what two processes say alike is a property of the file.
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,9 @@ DECODE_FAULTS = frozenset({Reason.CORRUPT_GZIP, Reason.TRUNCATED, Reason.UNREADA
 TIMEOUT_S = 600
 """The second reading may take so long; a longer one is taken for a sick machine, not a sick file."""
 
+CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL})
+"""Signals by which a decoder dies of what it reads. Others come from outside (the kernel, for memory) and may pass."""
+
 _REJECTED = 3
 
 
@@ -43,7 +47,7 @@ def confirm(verdict: Rejected, header: ArrayHeader, blobs: Sequence[Blob], limit
         limits: the recipe's.
 
     Raises:
-        UnconfirmedError: the other process can read it, or did not end.
+        UnconfirmedError: the other process can read it, did not end, or was killed from outside.
     """
     if verdict.reason not in DECODE_FAULTS:
         return verdict
@@ -58,22 +62,29 @@ def confirm(verdict: Rejected, header: ArrayHeader, blobs: Sequence[Blob], limit
         work = {"header": arrow.as_dict(header), "limits": limits.model_dump(), "files": files}
         order = Path(folder) / "work.json"
         order.write_bytes(canonical.dumps(work))
-        command = [sys.executable, "-m", "transforms.confirm", str(order)]
-        try:
-            ended = subprocess.run(
-                command, capture_output=True, text=True, timeout=TIMEOUT_S, cwd=_checkout(), check=False
-            )
-        except subprocess.TimeoutExpired as error:
-            raise UnconfirmedError(f"a second reading did not end within {TIMEOUT_S} s") from error
+        ended = _read_again(order)
+        if -ended.returncode in CRASHES:
+            ended = _read_again(order)
     if ended.returncode == _REJECTED:
         return verdict
-    if ended.returncode < 0:
+    if -ended.returncode in CRASHES:
         return Rejected(
-            Reason.DECODER_CRASH, f"the decoder died with signal {-ended.returncode}; before: {verdict.detail}"
+            Reason.DECODER_CRASH,
+            f"the decoder died twice, with signal {-ended.returncode}; before: {verdict.detail}",
         )
+    if ended.returncode < 0:
+        raise UnconfirmedError(f"a second reading was killed with signal {-ended.returncode}: too little memory?")
     raise UnconfirmedError(
         f"this process could not read a file ({verdict}), a fresh one could: {ended.stderr.strip()[-200:] or 'no message'}"
     )
+
+
+def _read_again(order: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "transforms.confirm", str(order)]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, cwd=_checkout(), check=False)
+    except subprocess.TimeoutExpired as error:
+        raise UnconfirmedError(f"a second reading did not end within {TIMEOUT_S} s") from error
 
 
 def _checkout() -> Path:

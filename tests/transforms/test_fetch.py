@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from transforms.fetch import fetch_case
+from transforms.rejected import Rejected
+
+
+@pytest.fixture
+def work(world):
+    work = world.reader.work(0)
+    case = work.cases[0]
+    return world, case, [o for o in work.objects if o.case_id == case.case_id]
+
+
+def test_objects_come_by_array_with_their_bytes(work):
+    world, case, objects = work
+    fetched = fetch_case(case, objects, world.source, attempts=1)
+    assert set(fetched.blobs) == {"image:ct", "label:organs"}
+    ((blob, structure),) = fetched.blobs["image:ct"]
+    assert structure is None
+    assert blob.data == blob.local.read_bytes() == (world.root / blob.path).read_bytes()
+
+
+def test_a_changed_version_is_refused_and_a_changed_size_always(work):
+    world, case, objects = work
+    path = world.root / objects[0].path
+    os.utime(path)
+    with pytest.raises(Rejected, match=r"source_changed: the inventory saw \d+ bytes .* run the inventory again"):
+        fetch_case(case, objects, world.source, attempts=1)
+    fetch_case(case, objects, world.source, attempts=1, any_version=True)
+    path.write_bytes(path.read_bytes() + b"x")
+    with pytest.raises(Rejected, match="source_changed"):
+        fetch_case(case, objects, world.source, attempts=1, any_version=True)
+
+
+def test_a_missing_object_is_a_verdict(work):
+    world, case, objects = work
+    (world.root / objects[-1].path).unlink()
+    with pytest.raises(Rejected, match="missing_file: the object is no longer there"):
+        fetch_case(case, objects, world.source, attempts=1)
+
+
+def test_what_may_pass_is_tried_again(work, monkeypatch):
+    world, case, objects = work
+    read, failures = world.source._read, [OSError("throttled"), OSError("again")]
+
+    def flaky(path, start, end):
+        if failures:
+            raise failures.pop()
+        return read(path, start, end)
+
+    monkeypatch.setattr(world.source, "_read", flaky)
+    monkeypatch.setattr("time.sleep", lambda s: None)
+    assert fetch_case(case, objects, world.source, attempts=3).blobs
+    failures[:] = [OSError("throttled")] * 3
+    with pytest.raises(OSError, match="throttled"):
+        fetch_case(case, objects, world.source, attempts=3)
