@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import dataclasses
+import io
+
+import pyarrow.parquet as pq
+import pytest
+
+from mdfp import arrow, canonical
+from mdfp import manifest as manifests
+from mdfp.sample import Sample
+from schemas.case import Reject
+from schemas.plan import Assignment
+from schemas.reasons import Reason
+from transforms.build_shards import recipe_of
+from transforms.plan.duplicates import Duplicate
+from transforms.plan.files import PlanReader, write
+from transforms.plan.planner import revise
+from transforms.plan.published import Published
+from transforms.publish import all_rejects, assemble, attribution, index_path, rows_sha256, table_bytes
+
+
+@pytest.fixture
+def built(world):
+    """(plan, markers) of a world whose third case is a duplicate."""
+    plan = revise(world.plan, [Duplicate("tiny-c2", "tiny-c0", "the same pixels as tiny-c0")])
+    reader = PlanReader(world.corpus, write(plan, world.corpus))
+    return plan, [world.builder().build(reader.work(n))[0] for n in range(len(plan.shards))]
+
+
+@pytest.fixture
+def first(world, built):
+    from schemas.source import Source
+
+    plan, markers = built
+    sources = {i: Source.model_validate(s) for i, s in plan.sources.items()}
+    recipe = recipe_of(plan.recipe)
+
+    def make(published=None, **changes):
+        return assemble(dataclasses.replace(plan, **changes), markers, recipe, sources, published)
+
+    return make
+
+
+def test_a_manifest_counts_what_the_markers_say(first, built):
+    plan, markers = built
+    manifest = first()
+    assert (manifest.number, manifest.parent, manifest.plan_id) == (1, None, plan.plan_id)
+    assert [(s.path, s.bytes, s.sha256, s.samples) for s in manifest.shards] == [
+        (m.path, m.bytes, m.sha256, len(m.samples)) for m in markers
+    ]
+    assert {s.split: (s.samples, s.patients) for s in manifest.splits} == {
+        "train": (3, 3),
+        "val": (0, 0),
+        "test": (0, 0),
+    }
+    assert [(h.source, h.reason, h.count) for h in manifest.holes] == [("tiny", "duplicate", 1)]
+    assert manifest.splits[0].urls == (markers[0].path,)
+
+
+def test_a_manifest_comes_back_from_its_file(first):
+    manifest = first()
+    assert manifests.parse(canonical.pretty(manifest), "here") == manifest
+
+
+def test_a_manifest_holds_no_place_and_no_time(first, world):
+    text = canonical.pretty(first()).decode()
+    assert str(world.root) not in text
+    assert str(world.corpus.folder) not in text
+    assert "mtime" not in text
+
+
+def test_a_second_generation_names_everything_of_the_first(first, built):
+    _, markers = built
+    parent = first()
+    samples = tuple(s for m in markers for s in m.samples)
+    second = first(Published(parent, samples), generation=2, parent=1)
+    assert second.parent == 1
+    assert set(parent.shards) <= set(second.shards)
+    assert second.indexes[0] == parent.indexes[0]
+    assert second.indexes[1].path.startswith("index/000002-")
+    assert second.samples == 2 * parent.samples
+    assert [h.count for h in second.holes] == [2]
+
+
+def test_the_name_of_an_index_says_what_is_in_it(built):
+    _, markers = built
+    rows = [s for m in markers for s in m.samples]
+    assert index_path(1, rows_sha256(rows)) != index_path(1, rows_sha256(rows[:-1]))
+    assert index_path(12, "ab" * 32) == "index/000012-abababababab.parquet"
+
+
+def test_a_shard_of_holes_alone_is_not_named(first, built, world):
+    _, markers = built
+    empty = [dataclasses.replace(m, path=None, sha256=None, bytes=0, samples=()) for m in markers]
+    markers[:] = empty
+    assert first().shards == ()
+
+
+def test_tables_come_back(built):
+    _, markers = built
+    rows = [s for m in markers for s in m.samples]
+    assert arrow.from_table(Sample, pq.read_table(io.BytesIO(table_bytes(Sample, rows)))) == rows
+    assert arrow.from_table(Reject, pq.read_table(io.BytesIO(table_bytes(Reject, [])))) == []
+
+
+def test_rejects_are_of_all_three_stages(built):
+    plan, markers = built
+    early = Reject("inventory", "tiny", None, Reason.UNMATCHED, "a stranger", "x")
+    left = Assignment("tiny-c9", "tiny", None, None, "p", None, None, Reason.EXCLUDED, "by the recipe")
+    plan = dataclasses.replace(plan, rejects=(early,), assignments=(*plan.assignments, left))
+    assert [(r.stage, r.case_id, r.reason) for r in all_rejects(plan, markers)] == [
+        ("inventory", None, Reason.UNMATCHED),
+        ("plan", "tiny-c9", Reason.EXCLUDED),
+        ("build", "tiny-c2", Reason.DUPLICATE),
+    ]
+
+
+def test_the_attribution_names_data_licence_and_works(first):
+    manifest = first()
+    (terms,) = manifest.terms
+    cited = dataclasses.replace(terms, citation=("Somebody 2020",), url="https://example.org")
+    text = attribution(dataclasses.replace(manifest, terms=(cited,)))
+    assert "## Four pairs" in text
+    assert "- licence: own-data" in text
+    assert "- cite: Somebody 2020" in text
+    assert "- page: https://example.org" in text
