@@ -27,6 +27,8 @@ from transforms.plan.published import load as load_published
 CHECKOUT = Path(__file__).parents[2]
 RECIPE = CHECKOUT / "examples" / "recipes" / "demo.yaml"
 EVERYTHING = Selection()
+ENVIRONMENT = dict(os.environ)
+"""Before anything here ran: a pipeline in this process prepares the environment of its workers."""
 KEY = "a key for tests, of sixteen bytes and more"
 
 
@@ -109,13 +111,15 @@ class CommandLine:
 
     def run(self, command: str, out: Path, *more: str, recipe: Path = RECIPE, **env: str):
         words = self.words(command, out, *more, recipe=recipe)
-        return subprocess.run(words, cwd=CHECKOUT, env=os.environ | env, capture_output=True, text=True, check=False)
+        env = ENVIRONMENT | {"MDFP_PATIENT_KEY": KEY} | env
+        return subprocess.run(words, cwd=CHECKOUT, env=env, capture_output=True, text=True, check=False)
 
     def start(self, command: str, out: Path, *more: str) -> subprocess.Popen[str]:
         """The same in the background, at the head of a process group of its own."""
         return subprocess.Popen(
             self.words(command, out, *more),
             cwd=CHECKOUT,
+            env=ENVIRONMENT | {"MDFP_PATIENT_KEY": KEY},
             start_new_session=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

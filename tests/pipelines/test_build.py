@@ -116,7 +116,7 @@ def test_too_many_holes_stop_before_anything_is_published(make_workspace, consol
 
 
 def test_the_gate_of_holes_on_the_command_line(command_line, tmp_path):
-    ended = command_line.run("run", tmp_path / "corpus", "--only", "phantom-ct-msd", "--quiet")
+    ended = command_line.run("run", tmp_path / "corpus", "--only", "phantom-ct-msd", "--quiet", "--workers", "1")
     assert ended.returncode == 1
     assert "Traceback" not in ended.stderr
     assert "more than --max-holes 0.1 allows" in ended.stderr
