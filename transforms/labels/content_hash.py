@@ -66,5 +66,9 @@ def _fill(flat, start, step_y, lut, flip_y, flip_x, filled, plane):  # type: ign
                 filled[to] = value
             continue
         filled[to] = -1
-        for x in range(nx):
-            target[last - np.uint64(x) if flip_x else np.uint64(x)] = lut[row[x]]
+        if flip_x:
+            for x in range(nx):
+                target[last - np.uint64(x)] = lut[row[x]]
+        else:
+            for x in range(nx):
+                target[x] = lut[row[x]]

@@ -12,6 +12,9 @@ import numpy.typing as npt
 from mdfp.codecs import BLOCK_VOXELS
 from transforms.labels.memory import Layout, contiguous, one_value
 
+_CHUNK_WORDS = 64
+"""Codes that are looked at together: 512 bytes, a row of a usual label."""
+
 
 @dataclass(frozen=True)
 class Extent:
@@ -56,17 +59,28 @@ def tally(codes: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     bits = 8 * flat.itemsize
     counts = np.zeros(1 << bits, dtype=np.int64)
     whole = len(flat) - len(flat) % (64 // bits)
-    _tally_words(flat[:whole].view(np.uint64), bits, counts)
+    _tally(flat[:whole], flat[:whole].view(np.uint64), bits, counts)
     for value in flat[whole:]:
         counts[value] += 1
     return counts
 
 
 @numba.njit(cache=True, nogil=True)
+def _tally(codes, words, bits, counts):  # type: ignore[no-untyped-def]
+    """Count codes; `words` are the same codes, 64 bits at a time."""
+    per_word = 64 // bits
+    for start in range(0, len(words), _CHUNK_WORDS):
+        stop = min(start + _CHUNK_WORDS, len(words))
+        chunk = codes[start * per_word : stop * per_word]
+        if one_value(chunk):
+            counts[chunk[0]] += len(chunk)
+        else:
+            _tally_words(words[start:stop], bits, counts)
+
+
+@numba.njit(cache=True, nogil=True)
 def _tally_words(words, bits, counts):  # type: ignore[no-untyped-def]
     """Count the values packed in 64-bit words. Labels repeat themselves: equal words in a row are counted as one."""
-    if len(words) == 0:
-        return
     mask = np.uint64((1 << bits) - 1)
     step = np.uint64(bits)
     last = words[0]

@@ -57,8 +57,7 @@ def contiguous(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 @numba.njit(cache=True, nogil=True)
 def one_value(row):  # type: ignore[no-untyped-def]
     """Whether all of a row is the same. Most rows of most labels are, and vector code sees it at once."""
-    first = row[0]
-    differs = first ^ first
+    low = high = row[0]  # of the row's own type: vectors of bytes, where sums would be vectors of 64-bit numbers
     for x in range(row.shape[0]):
-        differs |= row[x] ^ first
-    return differs == 0
+        low, high = min(low, row[x]), max(high, row[x])
+    return low == high

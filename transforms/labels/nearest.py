@@ -102,7 +102,9 @@ def _take(codes, lut, index0, index1, index2, out):  # type: ignore[no-untyped-d
         for o1 in range(m1):
             row = codes[index0[o0], index1[o1]]
             if one_value(row):
-                out[o0, o1, :] = lut[row[0]]
+                value = lut[row[0]]
+                for o2 in range(m2):
+                    out[o0, o1, o2] = value
                 continue
             for o2 in range(m2):
                 out[o0, o1, o2] = lut[row[index2[o2]]]
