@@ -65,6 +65,9 @@ from mdfp.sample import (
 from mdfp.tar import TarWriter, members
 from mdfp.wds import decoder
 
+PEERS = {"webdataset": "webdataset", "streaming": "mosaicml", "litdata": "litdata"}
+"""Packages that are compared where they are installed, and what the table calls them."""
+
 ORGANS = 15
 ASKED = 5
 WINDOW_HU = (-160.0, 240.0)
@@ -471,6 +474,9 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         readers["mosaicml"] = mosaic_reader(folder / "mds", options.volumes, task)
     if find_spec("litdata"):
         readers["litdata"] = lit_reader(folder / "lit", options.volumes, task)
+    for library, reader in PEERS.items():
+        if not find_spec(library):
+            print(f"{reader}: the package {library} is not installed, left out (see benchmarks/constraints.txt)")
     agree(readers["mdfp"], options.size)
 
     print(f"{options.size}³ crops/s, {options.volumes} volumes of {'×'.join(map(str, SHAPE_ZYX))}, warm, one thread;")
