@@ -59,6 +59,7 @@ class ImageRow:
     spacing_error_mm: Annotated[float | None, "largest difference to the spacing asked for; null without a recipe"]
     affine_error_mm: Annotated[float | None, "largest difference between the spacing and the affine's columns"]
     view_ratio: Annotated[float | None, "volume of its field of view, stored over native"]
+    store: Annotated[str, "what the recipe stores: physical, normalised or native numbers; physical without a recipe"]
     minimum: Annotated[float, "smallest physical value as stored"]
     maximum: Annotated[float, "largest physical value as stored"]
     mean: Annotated[float, "mean as stored"]
@@ -203,6 +204,7 @@ def _image_row(s: Sample, image: SampleImage, recipe: Recipe | None) -> ImageRow
         spacing_error_mm=_spacing_error(s, image, recipe) if recipe else None,
         affine_error_mm=_affine_error(grid),
         view_ratio=_view_ratio(image),
+        store=recipe.intensity.store if recipe else "physical",
         minimum=stats.minimum,
         maximum=stats.maximum,
         mean=stats.mean,
