@@ -59,8 +59,6 @@ def resample(
     rows = layout.rows(array_zyx)
     z, y, x = (t.flipped(n) if f else t for t, n, f in zip(taps_zyx, rows.shape_zyx, rows.flipped_zyx, strict=True))
     low, high, pad = _limits(rows.flat.dtype, lower, padding)
-    # Then the lower bound alone says what is replaced, and every row can be used where it lies.
-    bounded = pad == low and (lower is None or rows.flat.dtype.kind != "f")
     step_z, step_y = rows.steps_zy
     nx = rows.shape_zyx[2]
     n_rings = y.width + 1
@@ -71,11 +69,11 @@ def resample(
 
     out = np.empty((len(z.first), len(y.first), len(x.first)), dtype=wanted)
     plane = np.empty(out.shape[1:])
+    starts = (z.first.astype(np.int64)[:, None] + np.arange(z.width)) * step_z
     for o in range(out.shape[0]):
-        starts = (int(z.first[o]) + np.arange(z.width)) * step_z
         _plane(
-            rows.flat, starts, z.weights[o], step_y, y.first, y.weights, first_x, weights_x, bounded, low, high, pad,
-            clean, ring, held, plane,
+            rows.flat, starts[o], z.weights[o], step_y, y.first, y.weights, first_x, weights_x, low, high, pad, clean,
+            ring, held, plane,
         )  # fmt: skip
         if wanted.kind == "f":
             _store_float(plane, gain, bias, clamp_low, clamp_high, out[o])
@@ -137,7 +135,7 @@ def _copy(
 
 @njit(cache=True, nogil=True)
 def _plane(  # type: ignore[no-untyped-def]
-    flat, starts, weights_z, step_y, first_y, weights_y, first_x, weights_x, bounded, low, high, pad, clean, ring, held, out
+    flat, starts, weights_z, step_y, first_y, weights_y, first_x, weights_x, low, high, pad, clean, ring, held, out
 ):  # fmt: skip
     """One output plane (y, x), in double precision and input units.
 
@@ -150,11 +148,10 @@ def _plane(  # type: ignore[no-untyped-def]
         weights_y: (n_y, width_y).
         first_x: (n_x,) uint32.
         weights_x: (width_x, n_x).
-        bounded: what is below `low` becomes it, and nothing else has to be looked for.
         low: what values outside `low` to `high` and the value `pad` become.
         high: see low.
         pad: see low.
-        clean: (2, input voxels along x) room for rows in which values were replaced.
+        clean: (2, input voxels along x) room for two rows in which values were replaced.
         ring: (at least width_y, input voxels along x) rows already combined along z.
         held: which input row each row of `ring` holds.
         out: (n_y, n_x).
@@ -168,14 +165,14 @@ def _plane(  # type: ignore[no-untyped-def]
             y = first_y[o] + k
             slot = y % n_ring
             if held[slot] != y:
-                _combine_planes(flat, starts, y * step_y, weights_z, bounded, low, high, pad, clean, ring[slot])
+                _combine_planes(flat, starts, y * step_y, weights_z, low, high, pad, clean, ring[slot])
                 held[slot] = y
         _combine_rows(ring, first_y[o], weights_y[o], row)
         _sample_row(row, first_x, weights_x, out[o])
 
 
 @njit(cache=True, nogil=True)
-def _combine_planes(flat, starts, start_y, weights, bounded, low, high, pad, clean, out):  # type: ignore[no-untyped-def]
+def _combine_planes(flat, starts, start_y, weights, low, high, pad, clean, out):  # type: ignore[no-untyped-def]
     """`out[x] = sum of weights[k] * plane k at (y, x)`, after what is outside its limits became `low`."""
     n = out.shape[0]
     width = weights.shape[0]
@@ -184,12 +181,9 @@ def _combine_planes(flat, starts, start_y, weights, bounded, low, high, pad, cle
         a = flat[starts[p] + start_y : starts[p] + start_y + n]
         b = flat[starts[q] + start_y : starts[q] + start_y + n]
         wa, wb = weights[p], weights[q] if q != p else 0.0
-        if bounded:
-            _add_rows(a, b, wa, wb, low, p == 0, out)
-        else:
-            _replace(a, low, high, pad, clean[0])
-            _replace(b, low, high, pad, clean[1])
-            _add_rows(clean[0], clean[1], wa, wb, low, p == 0, out)
+        _replace(a, low, high, pad, clean[0])
+        _replace(b, low, high, pad, clean[1])
+        _add_rows(clean[0], clean[1], wa, wb, p == 0, out)
 
 
 @njit(cache=True, nogil=True)
@@ -199,15 +193,15 @@ def _replace(row, low, high, pad, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _add_rows(a, b, wa, wb, low, first, out):  # type: ignore[no-untyped-def]
+def _add_rows(a, b, wa, wb, first, out):  # type: ignore[no-untyped-def]
     """Two rows, weighed, into `out`; added to what is there unless they are the `first`."""
     n = out.shape[0]
     if first:
         for x in range(n):
-            out[x] = wa * max(a[x], low) + wb * max(b[x], low)
+            out[x] = wa * a[x] + wb * b[x]
     else:
         for x in range(n):
-            out[x] += wa * max(a[x], low) + wb * max(b[x], low)
+            out[x] += wa * a[x] + wb * b[x]
 
 
 @njit(cache=True, nogil=True)
