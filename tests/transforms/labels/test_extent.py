@@ -41,3 +41,12 @@ def test_an_empty_mask_has_no_extents() -> None:
 def test_the_tally_agrees_with_bincount_whatever_the_strides(label: Any, order: Any, step: int) -> None:
     view = label.transpose(order)[:, ::step]
     np.testing.assert_array_equal(tally(view), np.bincount(view.ravel(), minlength=1 << (8 * label.itemsize)))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("tail", [0, 1, 7, 500])
+def test_runs_and_changes_are_tallied_alike(dtype: Any, tail: int) -> None:
+    label = np.zeros(4 * 512 + tail, dtype)
+    label[512 : 2 * 512 + 3] = 9
+    label[3 * 512 :: 5] = np.iinfo(dtype).max
+    np.testing.assert_array_equal(tally(label), np.bincount(label, minlength=1 << (8 * label.itemsize)))

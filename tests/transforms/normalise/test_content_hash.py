@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from transforms.normalise.content_hash import content_hash
+from transforms.normalise.content_hash import content_hash, survey_and_hash
 from transforms.normalise.survey import survey
 
 SHAPE = (3, 5, 7)
@@ -41,6 +41,32 @@ def test_other_values_shapes_and_orientations_have_other_hashes() -> None:
     other[2, 3, 4] += 1
     variants = [array, other, array[:, ::-1], array[::-1], array.reshape(5, 3, 7), array.astype(np.int32) * 100]
     assert len({hash_of(v) for v in variants}) == len(variants)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "offset"),
+    [
+        ("i2", 1.0, 0.0),
+        (">i2", 1.0, -1024.0),
+        ("i2", 1.0, 30000.0),  # beyond int16: one pass is not enough
+        ("i2", 1.0, 0.5),
+        ("i2", 0.5, 0.0),
+        ("u2", 1.0, -1024.0),
+        ("u2", 1.0, 40000.0),
+        ("u1", 1.0, 3.0),
+        ("i1", 1.0, 0.0),
+        ("b1", 1.0, 0.0),
+        ("i4", 1.0, -7.0),
+        ("f4", 1.0, 0.0),
+    ],
+)
+@pytest.mark.parametrize("view", [np.s_[:, :, :], np.s_[::-1, :, ::-1], np.s_[:, ::-1, :]])
+def test_one_pass_gives_what_two_give(dtype: str, scale: float, offset: float, view: tuple[slice, ...]) -> None:
+    array = ct().clip(0 if dtype in ("u1", "u2", "b1") else None).astype(dtype)
+    turned = np.ascontiguousarray(array[view])[view]
+    seen, digest = survey_and_hash(turned, scale=scale, offset=offset)
+    assert digest == hash_of(array.astype("f8"), scale, offset)
+    assert (seen.minimum, seen.maximum, seen.voxels) == (array.min(), array.max(), array.size)
 
 
 def test_both_zeros_and_all_that_is_not_finite_are_one() -> None:

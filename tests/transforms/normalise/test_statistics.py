@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from mdfp.sample import PERCENTS
 from transforms.normalise.distribution import countable, distribution
@@ -37,6 +40,36 @@ def test_counted_statistics_equal_numpys(dtype: str, view: tuple[slice, ...]) ->
     assert dist.body_std == pytest.approx(inside.std(), rel=1e-12)
     expected = np.percentile(array.astype(np.float64), PERCENTS)
     assert [dist.percentiles[p] for p in PERCENTS] == pytest.approx(expected, abs=1e-9)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    hnp.arrays(st.sampled_from(["u1", "i1", "i2", "u2", ">i2"]), st.tuples(*[st.integers(1, 19)] * 3)),
+    st.permutations([0, 1, 2]),
+    st.sampled_from([1, -1, 2]),
+)
+def test_a_survey_of_small_integers_counts_every_value(array: np.ndarray, order: list[int], step: int) -> None:
+    view = array.transpose(order)[::step, :, ::step]
+    seen = survey(view)
+    assert seen.counts is not None
+    first, counts = seen.counts
+    values, times = np.unique(view, return_counts=True)
+    assert (first, seen.minimum, seen.maximum) == (values[0], values[0], values[-1])
+    assert dict(zip((np.flatnonzero(counts) + first).tolist(), counts[counts > 0].tolist(), strict=True)) == dict(
+        zip(values.tolist(), times.tolist(), strict=True)
+    )
+    assert seen.mean == np.float32(view.astype(np.int64).sum() / view.size)
+    for axis, brightest in enumerate(seen.brightest_zyx):
+        np.testing.assert_array_equal(brightest, view.max(axis=tuple({0, 1, 2} - {axis})))
+
+
+def test_moments_are_exact_where_their_sums_are_large() -> None:
+    array = np.full((2, 1200, 1300), 65535, dtype=np.uint16)
+    array[0, 0, 0] = 0
+    dist = distribution(array, survey(array), (0, 0, 0, 2, 1200, 1299), PERCENTS)
+    n = 2 * 1200 * 1299
+    assert dist.body_mean == 65535 * (n - 1) / n
+    assert dist.body_std == 65535 * math.sqrt((n - 1) / (n * n))
 
 
 @settings(deadline=None, max_examples=50)
@@ -89,6 +122,10 @@ def test_what_is_not_finite_counts_nowhere() -> None:
         assert (seen.minimum, seen.maximum) == (clean.min(), clean.max())
         assert dist.mean == pytest.approx(clean.mean(), rel=1e-12)
         assert dist.percentiles[50.0] == pytest.approx(np.percentile(clean, 50), rel=1e-6)
+        body = distribution(array, seen, (0, 0, 0, 1, 2, 5), (50.0,))
+        inside = array[0, :2, :5].astype(np.float64)
+        inside = inside[np.isfinite(inside)]
+        assert (body.body_mean, body.body_std) == pytest.approx((inside.mean(), inside.std()), rel=1e-12)
 
 
 def test_a_volume_without_a_number_gives_zeros() -> None:
