@@ -22,7 +22,9 @@ class SourceUse(_Model):
     """A source to take, and where its files lie."""
 
     id: str = Field(description="id in catalog/sources/, or of the file in manifest:")
-    root: str | None = Field(None, description="folder or URL of its files, ${NAME} from the environment; --root ID=URL wins")
+    root: str | None = Field(
+        None, description="folder or URL of its files, ${NAME} from the environment; --root ID=URL wins"
+    )
     manifest: str | None = Field(None, description="a source manifest of one's own, relative to the recipe")
     exclude: tuple[str, ...] = Field((), description="case names to leave out")
 

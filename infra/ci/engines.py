@@ -12,7 +12,11 @@ def main() -> int:
     """Print a line for each; 1 when one that must be here is not."""
     missing = []
     print("engine: Beam FnApiRunner in process, and with several processes (apache-beam", version("apache-beam") + ")")
-    for package, what in {"torch": "torch data set", "webdataset": "plain webdataset", "nibabel": "second NIfTI reader"}.items():
+    for package, what in {
+        "torch": "torch data set",
+        "webdataset": "plain webdataset",
+        "nibabel": "second NIfTI reader",
+    }.items():
         try:
             print(f"part: {what} ({package} {version(package)})")
         except PackageNotFoundError:
