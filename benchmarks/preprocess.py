@@ -4,8 +4,9 @@
 
 One process for each library and repetition, one thread each; libraries take turns in every repetition, so that a busy
 machine is busy for all. CPU seconds and peak memory are those of the process; the median is shown. Memory is in huge pages
-for all, or for none (`--pages usual`). Every library is given exactly our output grid. Image and label are compared with SimpleITK's linear (in double precision, not rounded) and
-nearest interpolation on that grid, at voxels that lie inside the input.
+for all, or for none (`--pages usual`). Every library is given exactly our output grid. Image and label are compared with
+SimpleITK's linear (in double precision, not rounded) and nearest interpolation on that grid, at voxels that lie inside the
+input.
 
 | row | what it does |
 | --- | --- |
