@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -121,6 +122,8 @@ class CommandLine:
             cwd=CHECKOUT,
             env=ENVIRONMENT | {"MDFP_PATIENT_KEY": KEY},
             start_new_session=True,
+            # A test run in the background of a shell ignores interrupts, and hands that on to what it starts.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
