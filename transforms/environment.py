@@ -9,7 +9,7 @@ from mdfp.canonical import digest
 
 PACKAGES = (
     "blosc2",
-    "deflate",
+    "imagecodecs",
     "llvmlite",
     "numba",
     "numpy",

@@ -1,16 +1,20 @@
 """Gzip, inflated by libdeflate with every trailer checked; a stream that does not match its trailer is not used.
 
-`deflate.gzip_decompress` alone is not enough: it reads the first member only, takes the size of its output from the
-last four bytes of the data, and says nothing of what follows the first member. Concatenated members (bgzip, `cat`),
-zero padding and garbage would pass in silence, with voxels missing. Here its result is taken only where it is certain
-to be the whole stream; all else goes through zlib, member by member.
+libdeflate alone is not enough: it reads the first member only and says nothing of what follows it. Concatenated members
+(bgzip, `cat`), zero padding and garbage would pass in silence, with voxels missing. Here its result is taken only where
+it is certain to be the whole stream; all else goes through zlib, member by member.
+
+Content goes into memory that numpy gives: above a few megabytes it comes in huge pages (where the kernel lets a program
+ask for them), which spares a volume its forty thousand page faults, a fifth of the time that inflating it takes.
 """
 
 from __future__ import annotations
 
 import zlib
 
-import deflate
+import numpy as np
+import numpy.typing as npt
+from imagecodecs import DeflateError, GzipError, deflate_decode, gzip_decode
 
 from schemas.reasons import Reason
 from transforms.rejected import Rejected
@@ -23,17 +27,20 @@ _HEADER_BYTES = 10  # the shortest header of a member
 _GZIP_WINDOW = 31  # zlib's way to ask for a gzip stream
 _STEP_BYTES = 1 << 20
 
+Content = npt.NDArray[np.uint8]
+"""What was in a stream: one axis of bytes, writable."""
+
 
 def is_gzip(data: bytes) -> bool:
     """Whether the data starts as a gzip stream does."""
     return data[:2] == MAGIC
 
 
-def gunzip(data: bytes, *, max_bytes: int, expected_bytes: int | None = None) -> bytearray:
+def gunzip(data: bytes, *, max_bytes: int, expected_bytes: int | None = None) -> Content:
     """The content of a gzip stream: all its members, each checked against its CRC-32 and length.
 
     Zero padding after the last member is allowed, as gzip itself does; anything else there is corruption. One member
-    of less than 4 GiB costs one pass of libdeflate into the buffer that is returned, and no copy.
+    of less than 4 GiB costs one pass of libdeflate into the array that is returned, and no copy.
 
     Args:
         data: the whole stream.
@@ -53,19 +60,20 @@ def gunzip(data: bytes, *, max_bytes: int, expected_bytes: int | None = None) ->
     isize = int.from_bytes(data[-4:], "little")
     if len(data) >= _HEADER_BYTES + _TRAILER_BYTES and 0 < isize <= max_bytes:
         try:
-            content: bytearray = deflate.gzip_decompress(data, isize)
-        except deflate.DeflateError:
-            content = bytearray()  # corrupt, of several members, or longer than 4 GiB: zlib tells which
+            content = np.empty(isize, dtype=np.uint8)
+            content = content[: len(gzip_decode(data, out=content.data))]
+        except (DeflateError, GzipError):
+            content = np.empty(0, dtype=np.uint8)  # corrupt, of several members, or longer than 4 GiB: zlib tells which
         if len(content) == isize and (isize == expected_bytes or _ends_with_first_member(data, content)):
             return content
-    return _gunzip_members(data, max_bytes)
+    return np.frombuffer(_gunzip_members(data, max_bytes), dtype=np.uint8)
 
 
-def _ends_with_first_member(data: bytes, content: bytearray) -> bool:
+def _ends_with_first_member(data: bytes, content: Content) -> bool:
     # The first member ends where its trailer stands. libdeflate has found it there, so if these eight bytes occur
     # nowhere but at the end of the data, then the first member ends there.
     trailer = bytes(data[-_TRAILER_BYTES:])
-    return deflate.crc32(content) == int.from_bytes(trailer[:4], "little") and (
+    return zlib.crc32(content) == int.from_bytes(trailer[:4], "little") and (
         data.find(trailer, _HEADER_BYTES) == len(data) - _TRAILER_BYTES
     )
 
@@ -123,10 +131,7 @@ def gunzip_prefix(data: bytes, n: int) -> bytes:
     return content
 
 
-_LIBDEFLATE_BYTES = 2**32  # the binding counts in 32 bits
-
-
-def unzlib(data: bytes | memoryview, *, expected_bytes: int) -> bytes | bytearray:
+def unzlib(data: bytes, *, expected_bytes: int) -> Content:
     """The content of a zlib stream (RFC 1950) of known length, checked against its Adler-32.
 
     Raises:
@@ -134,14 +139,9 @@ def unzlib(data: bytes | memoryview, *, expected_bytes: int) -> bytes | bytearra
             TRUNCATED, it holds fewer.
     """
     try:
-        if expected_bytes < _LIBDEFLATE_BYTES:
-            content: bytes | bytearray = deflate.zlib_decompress(data, expected_bytes)
-        else:
-            inflater = zlib.decompressobj()
-            content = inflater.decompress(data, expected_bytes)
-            if not inflater.eof and (inflater.decompress(inflater.unconsumed_tail, 1) or not inflater.eof):
-                raise zlib.error("the stream does not end where it should")
-    except (deflate.DeflateError, zlib.error) as error:
+        content = np.empty(expected_bytes, dtype=np.uint8)
+        content = content[: len(deflate_decode(data, out=content.data))]
+    except DeflateError as error:
         raise Rejected(
             Reason.CORRUPT_GZIP, f"{len(data)} bytes are no sound zlib stream of {expected_bytes} bytes: {error}"
         ) from error

@@ -109,13 +109,13 @@ def read(data: bytes, *, beside: Mapping[str, bytes] | None = None, limits: Limi
     return Volume(stored.reshape(h.shape_zyx), h.affine_ras)
 
 
-def _decode(encoded: bytes, h: TextHeader, voxel_bytes: int) -> bytes | bytearray:
+def _decode(encoded: bytes, h: TextHeader, voxel_bytes: int) -> bytes | inflate.Content:
     if h.encoding == "raw":
         return encoded
-    stream = memoryview(encoded)[h.data_offset :]
+    stream = encoded[h.data_offset :] if h.data_offset else encoded
     expected = voxel_bytes + max(0, h.skip)
     if h.encoding == "gzip":
-        return inflate.gunzip(bytes(stream), max_bytes=expected, expected_bytes=expected)
+        return inflate.gunzip(stream, max_bytes=expected, expected_bytes=expected)
     if h.encoding == "zlib":
         return inflate.unzlib(stream, expected_bytes=expected)
     try:

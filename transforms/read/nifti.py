@@ -384,7 +384,7 @@ def read(data: bytes, *, limits: Limits) -> Volume:
     dtype, shape_zyx = h.dtype, h.shape_zyx
     check_extent(shape_zyx, dtype.itemsize, limits)
     affine, _ = affine_ras(h, "")
-    content: bytes | bytearray = data
+    content: bytes | inflate.Content = data
     if compressed:
         expected = h.vox_offset + math.prod(shape_zyx) * dtype.itemsize
         content = inflate.gunzip(data, max_bytes=2 * expected + _EXCESS_BYTES, expected_bytes=expected)

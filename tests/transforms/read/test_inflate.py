@@ -5,11 +5,11 @@ from __future__ import annotations
 import gzip
 import zlib
 
-import deflate
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from imagecodecs import gzip_decode
 
 from schemas.reasons import Reason
 from transforms.read import inflate
@@ -27,7 +27,7 @@ def reason(data: bytes, limit: int = LIMIT) -> Reason:
 
 @given(st.binary(max_size=3000))
 def test_what_gzip_wrote_comes_back(content: bytes) -> None:
-    assert inflate.gunzip(gzip.compress(content), max_bytes=LIMIT) == content
+    assert bytes(inflate.gunzip(gzip.compress(content), max_bytes=LIMIT)) == content
 
 
 @given(
@@ -36,18 +36,19 @@ def test_what_gzip_wrote_comes_back(content: bytes) -> None:
 )
 def test_all_members_come_back_and_zero_padding_is_no_content(contents: list[bytes], zeros: int) -> None:
     stream = b"".join(gzip.compress(c) for c in contents) + bytes(zeros)
-    assert inflate.gunzip(stream, max_bytes=LIMIT) == b"".join(contents)
+    assert bytes(inflate.gunzip(stream, max_bytes=LIMIT)) == b"".join(contents)
 
 
 def test_two_equal_members_are_two_though_the_last_trailer_fits_the_first_member() -> None:
-    assert inflate.gunzip(gzip.compress(TEXT) * 2, max_bytes=LIMIT) == TEXT * 2
+    assert bytes(inflate.gunzip(gzip.compress(TEXT) * 2, max_bytes=LIMIT)) == TEXT * 2
 
 
 def test_members_that_libdeflate_alone_would_drop_are_kept() -> None:
     first, last = b"small", TEXT
     stream = gzip.compress(first) + gzip.compress(last)
-    assert deflate.gzip_decompress(stream) == first  # why the result is checked
-    assert inflate.gunzip(stream, max_bytes=LIMIT) == first + last
+    alone = gzip_decode(stream, out=np.empty(len(first + last), dtype=np.uint8))
+    assert bytes(alone) == first  # why the result is checked
+    assert bytes(inflate.gunzip(stream, max_bytes=LIMIT)) == first + last
 
 
 @given(st.integers(min_value=0, max_value=len(gzip.compress(TEXT)) - 1))
@@ -103,7 +104,7 @@ def test_a_prefix_gives_the_first_bytes_of_a_stream_that_is_not_all_there() -> N
 
 def test_zlib_streams_are_checked_for_checksum_and_length() -> None:
     stream = zlib.compress(TEXT)
-    assert inflate.unzlib(stream, expected_bytes=len(TEXT)) == TEXT
+    assert bytes(inflate.unzlib(stream, expected_bytes=len(TEXT))) == TEXT
     damaged = stream[:-1] + bytes([stream[-1] ^ 1])
     for bad, length, expected in (
         (damaged, len(TEXT), Reason.CORRUPT_GZIP),
