@@ -15,7 +15,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, 
 from apache_beam.runners.runner import create_runner
 
 from mdfp.errors import UsageError
-from pipelines import failure
+from pipelines import failure, worker_death
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ class Engine:
             Exception: whatever else a step raised.
         """
         _prepare()
+        worker_death.watch()
         pipeline = beam.Pipeline(options=PipelineOptions(self.options(tasks)))
         build(pipeline)
         with _worker_chatter_to_file() if self.local else contextlib.nullcontext():
