@@ -10,19 +10,18 @@ from pathlib import Path
 
 import apache_beam as beam
 
-from mdfp.errors import MdfpError, UsageError
+from mdfp.errors import MdfpError
 from pipelines.console import Console
 from pipelines.runner import Engine
 from pipelines.workspace import Workspace
 from schemas.case import Reject
 from schemas.plan import Marker
-from transforms import environment
 from transforms.build_shards import BuildShards
-from transforms.pixel_version import PIXEL_VERSION
 from transforms.plan import duplicates, files, planner
 from transforms.plan.planner import Plan
 from transforms.plan.published import Published
 from transforms.plan.published import load as load_published
+from transforms.same_code import require_same_code
 from transforms.shard import committed
 from transforms.ticks import Ticks
 
@@ -87,7 +86,7 @@ def build(workspace: Workspace, plan: Plan, engine: Engine, options: BuildOption
         AuditError: planned cases, samples and holes do not add up.
         OSError: a store or disk failed for longer than the retries; run again to go on where it stopped.
     """
-    _check_environment(plan, options)
+    require_same_code(plan.pixel_version, plan.environment, any_environment=options.rebuild)
     published = load_published(workspace.corpus)
     for _ in range(MAX_REVISIONS):
         _build_missing(workspace, plan, engine, options, console)
@@ -120,6 +119,7 @@ def _build_missing(workspace: Workspace, plan: Plan, engine: Engine, options: Bu
             roots=tuple(sorted(workspace.roots.items())),
             scratch=folder if engine.local else str(options.scratch or tempfile.gettempdir()),
             attempts=options.attempts,
+            any_environment=options.rebuild,
             ticks=folder if engine.local else None,
         )
 
@@ -160,19 +160,6 @@ def audit(workspace: Workspace, plan: Plan) -> tuple[Marker, ...]:
             )
         markers.append(marker)
     return tuple(markers)
-
-
-def _check_environment(plan: Plan, options: BuildOptions) -> None:
-    if plan.pixel_version != PIXEL_VERSION:
-        raise UsageError(
-            f"the plan was made for pixel version {plan.pixel_version}, this is {PIXEL_VERSION}; make a new plan"
-        )
-    different = environment.difference(plan.environment, environment.locked())
-    if different and not options.rebuild:
-        raise UsageError(
-            f"this environment is not the one the plan was made in: {different}. Install the pinned versions "
-            "(constraints.txt), make a new plan, or accept other bytes with --rebuild"
-        )
 
 
 def _check_holes(built: Built, published: Published | None, options: BuildOptions) -> None:

@@ -12,6 +12,7 @@ from apache_beam.metrics import Metrics
 from schemas.recipe import Recipe
 from schemas.source import Source
 from transforms.plan.files import PlanReader
+from transforms.same_code import require_same_code
 from transforms.sample import SampleMaker
 from transforms.shard import ShardBuilder
 from transforms.store import CorpusStore, SourceStore
@@ -43,6 +44,7 @@ class BuildShards(beam.PTransform):
         roots: (source id, URL) of each source's files.
         scratch: local folder for tars being built, on whatever machine a worker runs.
         attempts: how often a failing request to a store is tried.
+        any_environment: accept other versions of libraries than the plan was made with.
         ticks: local folder for a progress display, or None.
     """
 
@@ -51,6 +53,7 @@ class BuildShards(beam.PTransform):
     roots: tuple[tuple[str, str], ...]
     scratch: str
     attempts: int = 4
+    any_environment: bool = False
     ticks: str | None = None
 
     def expand(self, numbers: beam.PCollection) -> beam.PCollection:
@@ -73,10 +76,16 @@ class BuildShardFn(beam.DoFn):
         self._bytes = Metrics.counter("BuildShards", "bytes_out")
 
     def setup(self) -> None:
-        """Open the plan and the stores."""
+        """Open the plan and the stores.
+
+        Raises:
+            UsageError: this worker's code is not what the plan was made for.
+        """
         options = self._options
         corpus = CorpusStore(options.out)
         self._plan = PlanReader(corpus, options.plan)
+        header = self._plan.header
+        require_same_code(header["pixel_version"], header["environment"], any_environment=options.any_environment)
         ticks = Ticks(options.ticks) if options.ticks else None
         Path(options.scratch).mkdir(parents=True, exist_ok=True)
         self._builder = ShardBuilder(
