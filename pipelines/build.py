@@ -89,7 +89,7 @@ def build(workspace: Workspace, plan: Plan, engine: Engine, options: BuildOption
     require_same_code(plan.pixel_version, plan.environment, any_environment=options.rebuild)
     published = load_published(workspace.corpus)
     for _ in range(MAX_REVISIONS):
-        _build_missing(workspace, plan, engine, options, console)
+        build_missing(workspace, plan, engine, options, console)
         built = Built(plan, audit(workspace, plan))
         if workspace.recipe.duplicates == "keep":
             break
@@ -104,13 +104,22 @@ def build(workspace: Workspace, plan: Plan, engine: Engine, options: BuildOption
     return built
 
 
-def _build_missing(workspace: Workspace, plan: Plan, engine: Engine, options: BuildOptions, console: Console) -> None:
+def build_missing(workspace: Workspace, plan: Plan, engine: Engine, options: BuildOptions, console: Console) -> int:
+    """Build the shards of a plan that are not committed yet, without looking at what came of it.
+
+    Returns:
+        The number of shards that were missing; no engine is started for none.
+
+    Raises:
+        UsageError: the plan was made in another environment.
+    """
+    _check_environment(plan, options)
     missing = [n for n, shard in enumerate(plan.shards) if committed(workspace.corpus, shard) is None]
     # Largest first: the schedule only; what is in a shard does not depend on it.
     missing.sort(key=lambda n: (-plan.shards[n].estimated_seconds, n))
     cases = sum(len(plan.shards[n].cases) for n in missing)
     if not missing:
-        return
+        return 0
     with tempfile.TemporaryDirectory(prefix="mdfp-build-", dir=scratch_folder(options)) as folder:
         ticks = Ticks(folder) if engine.local else None
         transform = BuildShards(
@@ -128,6 +137,7 @@ def _build_missing(workspace: Workspace, plan: Plan, engine: Engine, options: Bu
 
         with console.progress("build", cases, count):
             engine.run(lambda p: p | "ShardNumbers" >> beam.Create(missing) | transform, tasks=len(missing))
+    return len(missing)
 
 
 def scratch_folder(options: BuildOptions) -> Path | None:
