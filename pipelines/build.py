@@ -86,7 +86,6 @@ def build(workspace: Workspace, plan: Plan, engine: Engine, options: BuildOption
         AuditError: planned cases, samples and holes do not add up.
         OSError: a store or disk failed for longer than the retries; run again to go on where it stopped.
     """
-    require_same_code(plan.pixel_version, plan.environment, any_environment=options.rebuild)
     published = load_published(workspace.corpus)
     for _ in range(MAX_REVISIONS):
         build_missing(workspace, plan, engine, options, console)
@@ -113,7 +112,7 @@ def build_missing(workspace: Workspace, plan: Plan, engine: Engine, options: Bui
     Raises:
         UsageError: the plan was made in another environment.
     """
-    _check_environment(plan, options)
+    require_same_code(plan.pixel_version, plan.environment, any_environment=options.rebuild)
     missing = [n for n, shard in enumerate(plan.shards) if committed(workspace.corpus, shard) is None]
     # Largest first: the schedule only; what is in a shard does not depend on it.
     missing.sort(key=lambda n: (-plan.shards[n].estimated_seconds, n))
