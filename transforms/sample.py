@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mdfp import canonical
 from mdfp.codecs import VolumeCodec
@@ -24,6 +24,7 @@ from transforms.normalise.image import NormalisedImage, normalise_image
 from transforms.plan.terms import UNSTATED
 from transforms.read.array import Blob, read_array
 from transforms.rejected import Rejected
+from transforms.stopwatch import Stopwatch
 from transforms.volume import Volume
 
 LABEL_FAULTS = frozenset(
@@ -64,12 +65,14 @@ class SampleMaker:
         sources: source manifests by id.
         palette: integer of each structure.
         generation: number of the manifest the samples are planned for.
+        watch: what the time goes into.
     """
 
     recipe: Recipe
     sources: Mapping[str, Source]
     palette: tuple[PaletteEntry, ...]
     generation: int
+    watch: Stopwatch = field(default_factory=Stopwatch, compare=False)
 
     def make(self, fetched: FetchedCase, assignment: Assignment) -> MadeSample:
         """Read, normalise, check and encode one case.
@@ -87,12 +90,14 @@ class SampleMaker:
         for case_image in case.images:
             blobs = [blob for blob, _ in fetched.blobs[f"image:{case_image.header.name}"]]
             volume = self._read(case_image.header, blobs)
-            image = normalise_image(volume, case_image, self.recipe)
+            with self.watch.measure("normalise"):
+                image = normalise_image(volume, case_image, self.recipe)
             images[case_image.header.name] = image
             done += [f"{case_image.header.name}: {step}" for step in image.done]
             warnings += [f"{case_image.header.name}: {w}" for w in image.warnings]
 
-        layers, states, label_done, label_warnings = self._labels(fetched, images)
+        with self.watch.measure("normalise"):
+            layers, states, label_done, label_warnings = self._labels(fetched, images)
         done += label_done
         warnings += label_warnings
 
@@ -129,7 +134,8 @@ class SampleMaker:
             warnings=tuple(warnings),
         )
         check_invariants(record, self.recipe, self.palette)
-        return MadeSample(record, tuple(self._payloads(record, images, layers, fetched, annotations, texts)))
+        with self.watch.measure("encode"):
+            return MadeSample(record, tuple(self._payloads(record, images, layers, fetched, annotations, texts)))
 
     def _labels(
         self, fetched: FetchedCase, images: Mapping[str, NormalisedImage]
@@ -164,10 +170,11 @@ class SampleMaker:
         return LabelPart(label, table, ((reader([blob for blob, _ in blobs]), None),))
 
     def _read(self, header: ArrayHeader, blobs: Sequence[Blob]) -> Volume:
-        try:
-            return read_array(header, blobs, limits=self.recipe.limits)
-        except Rejected as verdict:
-            raise confirm(verdict, header, blobs, self.recipe.limits) from verdict
+        with self.watch.measure("decode"):
+            try:
+                return read_array(header, blobs, limits=self.recipe.limits)
+            except Rejected as verdict:
+                raise confirm(verdict, header, blobs, self.recipe.limits) from verdict
 
     def _payloads(
         self,
