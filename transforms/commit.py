@@ -2,7 +2,7 @@
 
 A file is built on local scratch, closed and hashed, then becomes visible in one step, and only when nothing is there
 yet. No stream is ever opened on the corpus itself: on object stores an exception inside such a stream publishes the
-part that was written.
+part that was written. How remote stores are written to is in `transforms.stores.remote`.
 """
 
 from __future__ import annotations
@@ -13,15 +13,11 @@ import hashlib
 import os
 import shutil
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 from mdfp.errors import MdfpError
+from transforms.retry import with_retries as with_retries
 from transforms.store import CorpusStore
-
-T = TypeVar("T")
 
 PART_PREFIX = ".part-"
 """How temporary files are called until they become visible. A killed process may leave one behind; nobody reads it."""
@@ -43,7 +39,7 @@ def create_file(file: Path, store: CorpusStore, path: str) -> bool:
         True when this call created it, False when it was already there (whose bytes are then another's affair).
     """
     if store.folder is None:
-        return _upload(store, path, lambda fs, target: fs.put_file(str(file), target, mode="create"))
+        return store.remote.create(path, file)
     target = store.folder / path
     target.parent.mkdir(parents=True, exist_ok=True)
     _sync(file)
@@ -65,7 +61,7 @@ def create_file(file: Path, store: CorpusStore, path: str) -> bool:
 def create_bytes(data: bytes, store: CorpusStore, path: str) -> bool:
     """Like `create_file`, from memory: for small files."""
     if store.folder is None:
-        return _upload(store, path, lambda fs, target: fs.pipe_file(target, data, mode="create"))
+        return store.remote.create(path, data)
     target = store.folder / path
     target.parent.mkdir(parents=True, exist_ok=True)
     with _beside(target) as temporary:
@@ -91,8 +87,7 @@ def create_same(data: bytes, store: CorpusStore, path: str) -> None:
 def replace(data: bytes, store: CorpusStore, path: str) -> None:
     """Put `data` at `path`, whatever was there, in one step. Only for what nothing depends on: hints and reports."""
     if store.folder is None:
-        fs, base = store.filesystem
-        fs.pipe_file(f"{base}/{path}", data)
+        store.remote.replace(path, data)
         return
     target = store.folder / path
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -113,8 +108,7 @@ def restore_file(file: Path, sha256: str, store: CorpusStore, path: str) -> None
     if found != sha256:
         raise CommitError(f"{path}: the manifest says sha256 {sha256}, the rebuilt copy has {found}; left as it is")
     if store.folder is None:
-        fs, base = store.filesystem
-        fs.put_file(str(file), f"{base}/{path}")
+        store.remote.replace(path, file)
         return
     target = store.folder / path
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -124,31 +118,12 @@ def restore_file(file: Path, sha256: str, store: CorpusStore, path: str) -> None
         temporary.replace(target)
 
 
-def with_retries(action: Callable[[], T], *, attempts: int, first_wait_s: float = 0.5) -> T:
-    """Run `action`; after an OSError (which may pass) wait, twice as long each time, and run it again.
-
-    Raises:
-        OSError: the last one, after `attempts`.
-    """
-    for attempt in range(1, attempts + 1):
-        try:
-            return action()
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError):
-            raise  # these do not pass by waiting
-        except OSError:
-            if attempt == attempts:
-                raise
-            time.sleep(first_wait_s * 2 ** (attempt - 1))
-    raise AssertionError("unreachable: attempts is at least 1")
-
-
-def _upload(store: CorpusStore, path: str, put: Callable[..., object]) -> bool:
-    fs, base = store.filesystem
-    try:
-        put(fs, f"{base}/{path}")
-    except FileExistsError:
-        return False
-    return True
+def remove(store: CorpusStore, path: str) -> None:
+    """Remove what nothing refers to any more; nothing when it is not there."""
+    if store.folder is None:
+        store.remote.delete(path)
+        return
+    (store.folder / path).unlink(missing_ok=True)
 
 
 class _beside(contextlib.AbstractContextManager[Path]):  # noqa: N801 (used as a function)

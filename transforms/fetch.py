@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from schemas.case import Case, ObjectRecord
 from schemas.reasons import Reason
-from transforms.commit import with_retries
 from transforms.read.array import Blob
 from transforms.rejected import Rejected
+from transforms.retry import with_retries
 from transforms.store import SourceStore
 
 
@@ -30,7 +30,7 @@ class FetchedCase:
 def fetch_case(
     case: Case, objects: Sequence[ObjectRecord], store: SourceStore, *, attempts: int, any_version: bool = False
 ) -> FetchedCase:
-    """Read every object of a case, after making sure that it is still the one the inventory saw.
+    """Read every object of a case, all of the version that the inventory saw; from a remote store several at a time.
 
     Args:
         case: what to fetch.
@@ -43,19 +43,24 @@ def fetch_case(
         Rejected: MISSING_FILE, SOURCE_CHANGED.
         OSError: what may pass, after `attempts`.
     """
+
+    def read(record: ObjectRecord) -> bytes:
+        return with_retries(lambda: _read_unchanged(store, record, any_version), attempts=attempts)
+
     fetched = FetchedCase(case)
-    for record in objects:
-        data = with_retries(lambda: _read_unchanged(store, record, any_version), attempts=attempts)  # noqa: B023 (called at once)
+    for record, data in zip(objects, store.each(read, objects), strict=True):
         fetched.blobs[record.array].append((Blob(record.path, data, store.local(record.path)), record.structure))
     return fetched
 
 
 def _read_unchanged(store: SourceStore, record: ObjectRecord, any_version: bool) -> bytes:
+    if not any_version:
+        return store.read_object(record.path, record.bytes, record.version)
     found = store.version(record.path)
-    if found.bytes != record.bytes or not (any_version or found.version == record.version):
+    if found.bytes != record.bytes:
         raise Rejected(
             Reason.SOURCE_CHANGED,
             f"the inventory saw {record.bytes} bytes ({record.version}), now {found.bytes} ({found.version}); "
             "run the inventory again",
         )
-    return store.read(record.path)
+    return store.read_object(record.path, found.bytes, found.version)

@@ -1,36 +1,38 @@
 """Where files lie: a source's bucket to read from and a corpus to write to, local or remote, behind one small interface.
 
-Only this module and `transforms.commit` know that there is a file system.
+Only this module, `transforms.commit` and `transforms.probe` know that there is a file system. What differs between
+remote stores is in `transforms.stores`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
-from typing import Any
-
-import fsspec
+from typing import Any, TypeVar
 
 from mdfp.errors import UsageError
+from schemas.place import Place
 from schemas.reasons import Reason
 from transforms.rejected import Rejected
+from transforms.stores.backend import Backend, ListedObject
+from transforms.stores.errors import ChangedError
+from transforms.stores.open import open_remote
+from transforms.stores.remote import Remote
+
+__all__ = ["CorpusStore", "ListedObject", "SourceStore", "local_path"]
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 HASHED_AT_ONCE = 64 << 20
 """Bytes of an object that are in memory while it is hashed."""
 
-
-@dataclass(frozen=True)
-class ListedObject:
-    """One object of a bucket, as a listing shows it."""
-
-    path: str
-    """Below the root, with forward slashes."""
-    bytes: int
-    version: str
-    """ETag or generation of the store; `mtime:<ns>` of a local file."""
+CONCURRENT = 12
+"""Objects of one source that are read at a time where each costs a round trip."""
 
 
 def local_path(url: str) -> Path | None:
@@ -41,38 +43,52 @@ def local_path(url: str) -> Path | None:
 
 
 class _Store:
-    """What reading and writing share."""
+    """What reading and writing share.
 
-    def __init__(self, root: str):
-        self.root = root
-        self.folder = local_path(root)
+    Connections are made once in each process, at first use: a store that was pickled or came through a fork opens its
+    own.
+    """
+
+    def __init__(self, place: str | Place, backend: Backend | None = None):
+        self.place = Place(place) if isinstance(place, str) else place
+        self.root = self.place.url
+        self.folder = local_path(self.root)
         if self.folder is not None:
             self.folder = self.folder.expanduser().absolute()
-            self._fs: Any = None
-            self._base = ""
-        else:
-            # Listings are never cached: a store that others write to changes under us.
-            self._fs, self._base = fsspec.core.url_to_fs(root, use_listings_cache=False)
-            self._base = self._base.rstrip("/")
+        self._opened: tuple[int, Remote] | None = None
+        if self.folder is None:
+            self._opened = (os.getpid(), Remote(backend, self.root) if backend else open_remote(self.place))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_opened": None}
+
+    @property
+    def remote(self) -> Remote:
+        """The remote store, for `transforms.commit` and `transforms.probe`."""
+        if self._opened is None or self._opened[0] != os.getpid():
+            self._opened = (os.getpid(), open_remote(self.place))
+        return self._opened[1]
 
     def local(self, path: str) -> Path | None:
         """The file itself when the store is local, else None."""
         return None if self.folder is None else self.folder / path
 
+    def url(self, path: str) -> str:
+        """Address of an object for people and other programs."""
+        return f"{self.root.rstrip('/')}/{path}"
+
     def _list(self, prefix: str) -> Iterator[ListedObject]:
         """Objects below a folder, sorted by path; nothing for a folder that is not there."""
-        if self.folder is not None:
-            base = self.folder / prefix
-            if base.is_dir():
-                yield from _walk(base, f"{prefix}/" if prefix else "")
+        if self.folder is None:
+            yield from self.remote.list(prefix)
             return
-        found = self._fs.find(f"{self._base}/{prefix}".rstrip("/"), detail=True)
-        for name, info in sorted(found.items()):
-            yield ListedObject(name[len(self._base) :].lstrip("/"), int(info["size"]), _version(info))
+        base = self.folder / prefix
+        if base.is_dir():
+            yield from _walk(base, f"{prefix}/" if prefix else "")
 
     def _read(self, path: str, start: int, end: int | None) -> bytes:
         if self.folder is None:
-            return bytes(self._fs.cat_file(f"{self._base}/{path}", start=start or None, end=end))
+            return self.remote.read(path, start, end)
         with (self.folder / path).open("rb", buffering=0) as file:
             if start:
                 file.seek(start)
@@ -82,15 +98,19 @@ class _Store:
 class SourceStore(_Store):
     """The bucket or folder of a source. Reading only.
 
+    Args:
+        place: where, and how it is entered.
+        backend: another way to speak to the store than its URL says; for tests.
+
     Raises:
-        UsageError: a local root that is not a folder.
+        UsageError: a local root that is not a folder, a URL that no store answers to.
     """
 
-    def __init__(self, root: str):
-        super().__init__(root)
+    def __init__(self, place: str | Place, backend: Backend | None = None):
+        super().__init__(place, backend)
         if self.folder is not None and not self.folder.is_dir():
             raise UsageError(
-                f"root {root!r}: expected a folder, found {'a file' if self.folder.exists() else 'nothing'}; "
+                f"root {self.root!r}: expected a folder, found {'a file' if self.folder.exists() else 'nothing'}; "
                 "give the right place with --root SOURCE=PATH_OR_URL or under sources: in the recipe"
             )
 
@@ -98,17 +118,48 @@ class SourceStore(_Store):
         """All objects, sorted by path. Links to folders are not followed: a loop would have no end."""
         return self._list("")
 
-    def read(self, path: str, start: int = 0, end: int | None = None) -> bytes:
+    def read(self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None) -> bytes:
         """Bytes [start, end) of an object; short when the object is.
 
+        Args:
+            path: below the root.
+            start: first byte.
+            end: after the last; None: to the end.
+            version: what a listing said of it; bytes of another version are refused. None: whatever is there.
+
         Raises:
-            Rejected: MISSING_FILE.
+            Rejected: MISSING_FILE, SOURCE_CHANGED.
             OSError: anything that may pass: retried by callers, never a reason to leave a case out.
         """
         try:
-            return self._read(path, start, end)
+            if version is None:
+                return self._read(path, start, end)
+            if self.folder is None:
+                return self.remote.read(path, start, end, version)
+            return self._read_local(path, start, end, version)
         except FileNotFoundError as error:
             raise Rejected(Reason.MISSING_FILE, "the object is no longer there") from error
+        except ChangedError as error:
+            raise self._changed(path, version or "") from error
+
+    def read_object(self, path: str, size: int, version: str) -> bytes:
+        """All bytes of an object as the inventory saw it: of a large remote one, several ranges at a time.
+
+        Raises:
+            Rejected: MISSING_FILE; SOURCE_CHANGED where size or version differ.
+            OSError: what may pass.
+        """
+        try:
+            if self.folder is None:
+                return self.remote.read_object(path, size, version)
+            data = self._read_local(path, 0, None, version)
+        except FileNotFoundError as error:
+            raise Rejected(Reason.MISSING_FILE, "the object is no longer there") from error
+        except ChangedError as error:
+            raise self._changed(path, f"{size} bytes ({version})") from error
+        if len(data) != size:
+            raise self._changed(path, f"{size} bytes ({version})")
+        return data
 
     def version(self, path: str) -> ListedObject:
         """What a listing would say of one object now.
@@ -118,12 +169,53 @@ class SourceStore(_Store):
         """
         try:
             if self.folder is not None:
-                stat = (self.folder / path).stat()
-                return ListedObject(path, stat.st_size, f"mtime:{stat.st_mtime_ns}")
-            info = self._fs.info(f"{self._base}/{path}")
+                return _listed(path, (self.folder / path).stat())
+            found = self.remote.head(path)
         except FileNotFoundError as error:
             raise Rejected(Reason.MISSING_FILE, "the object is no longer there") from error
-        return ListedObject(path, int(info["size"]), _version(info))
+        if found is None:
+            raise Rejected(Reason.MISSING_FILE, "the object is no longer there")
+        return found
+
+    def each(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """`function` of every item, in their order; for a remote store several at a time.
+
+        For reads that cost a round trip each. At most `CONCURRENT` results are waited for or wait to be taken.
+        """
+        if self.folder is not None:
+            yield from map(function, items)
+            return
+        coming = iter(items)
+        with ThreadPoolExecutor(CONCURRENT) as pool:
+            pending = [pool.submit(function, item) for item in islice(coming, CONCURRENT)]
+            try:
+                while pending:
+                    yield pending.pop(0).result()
+                    pending += [pool.submit(function, item) for item in islice(coming, 1)]
+            finally:
+                for future in pending:
+                    future.cancel()
+
+    def _read_local(self, path: str, start: int, end: int | None, version: str) -> bytes:
+        if self.folder is None:
+            raise TypeError(f"{self.root} is not local")
+        with (self.folder / path).open("rb", buffering=0) as file:
+            before = _listed(path, os.fstat(file.fileno()))
+            if before.version != version:
+                raise ChangedError(f"{self.url(path)}: expected {version}, found {before.version}")
+            if start:
+                file.seek(start)
+            data = file.read() if end is None else file.read(end - start)
+            if _listed(path, os.fstat(file.fileno())) != before:
+                raise ChangedError(f"{self.url(path)}: was written while it was read")
+            return data
+
+    def _changed(self, path: str, expected: str) -> Rejected:
+        now = self.version(path)
+        return Rejected(
+            Reason.SOURCE_CHANGED,
+            f"the inventory saw {expected}, now {now.bytes} bytes ({now.version}); run the inventory again",
+        )
 
 
 class CorpusStore(_Store):
@@ -138,9 +230,10 @@ class CorpusStore(_Store):
         try:
             if self.folder is not None:
                 return (self.folder / path).stat().st_size
-            return int(self._fs.info(f"{self._base}/{path}")["size"])
+            found = self.remote.head(path)
         except FileNotFoundError:
             return None
+        return None if found is None else found.bytes
 
     def read(self, path: str) -> bytes:
         """A whole object.
@@ -169,15 +262,6 @@ class CorpusStore(_Store):
         """Objects below a folder of the corpus, sorted by path."""
         return list(self._list(prefix))
 
-    def url(self, path: str) -> str:
-        """Address of an object for people and other programs."""
-        return f"{self.root.rstrip('/')}/{path}"
-
-    @property
-    def filesystem(self) -> tuple[Any, str]:
-        """(fsspec file system, base path) of a remote corpus, for `transforms.commit`."""
-        return self._fs, self._base
-
 
 def _walk(folder: Path, prefix: str) -> Iterator[ListedObject]:
     with os.scandir(folder) as entries:
@@ -185,12 +269,8 @@ def _walk(folder: Path, prefix: str) -> Iterator[ListedObject]:
             if entry.is_dir(follow_symlinks=False):
                 yield from _walk(folder / entry.name, f"{prefix}{entry.name}/")
             elif entry.is_file():
-                stat = entry.stat()
-                yield ListedObject(f"{prefix}{entry.name}", stat.st_size, f"mtime:{stat.st_mtime_ns}")
+                yield _listed(f"{prefix}{entry.name}", entry.stat())
 
 
-def _version(info: dict[str, Any]) -> str:
-    for key in ("generation", "ETag", "etag", "versionId", "LastModified", "last_modified", "mtime", "updated"):
-        if info.get(key):
-            return f"{key.lower()}:{str(info[key]).strip(chr(34))}"
-    return f"size:{info['size']}"
+def _listed(path: str, stat: os.stat_result) -> ListedObject:
+    return ListedObject(path, stat.st_size, f"mtime:{stat.st_mtime_ns}")

@@ -45,14 +45,14 @@ def test_a_missing_object_is_a_verdict(work):
 
 def test_what_may_pass_is_tried_again(work, monkeypatch):
     world, case, objects = work
-    read, failures = world.source._read, [OSError("throttled"), OSError("again")]
+    read, failures = world.source.read_object, [OSError("throttled"), OSError("again")]
 
-    def flaky(path, start, end):
+    def flaky(path, size, version):
         if failures:
             raise failures.pop()
-        return read(path, start, end)
+        return read(path, size, version)
 
-    monkeypatch.setattr(world.source, "_read", flaky)
+    monkeypatch.setattr(world.source, "read_object", flaky)
     monkeypatch.setattr("time.sleep", lambda s: None)
     assert fetch_case(case, objects, world.source, attempts=3).blobs
     failures[:] = [OSError("throttled")] * 3

@@ -1,0 +1,78 @@
+"""Where files lie, and how their bucket is entered. Credentials and endpoints come from the environment alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mdfp.errors import UsageError
+from mdfp.urls import redacted
+
+CONTAINER_AT_ACCOUNT = ("abfs", "abfss", "wasb", "wasbs")
+"""Protocols that write `container@account.host` where others write a user: a name, not a secret."""
+
+
+class Access(BaseModel):
+    """How a bucket is entered, beyond what the environment says. It holds no secret and reaches no plan or manifest."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    anonymous: bool = Field(
+        False, description="a public bucket: requests are not signed, no credentials are looked for"
+    )
+    requester_pays: bool = Field(
+        False, description="the bucket bills whoever reads it: you agree to pay for the traffic"
+    )
+
+
+@dataclass(frozen=True)
+class Place:
+    """An address of files, checked, with how to enter it. What is handed to workers in place of a bare URL.
+
+    Attributes:
+        url: a folder, or the URL of one in a store; no credentials in it.
+        access: how the bucket is entered.
+        guarded: whether the store itself refuses to create what is there already. False for one that was found not to
+            and was accepted all the same: files are then looked up before they are written, which leaves a gap in which
+            the last writer wins.
+
+    Raises:
+        UsageError: the URL carries credentials, a query or a fragment, or chains file systems.
+    """
+
+    url: str
+    access: Access = field(default_factory=Access)
+    guarded: bool = True
+
+    def __post_init__(self) -> None:
+        _check(self.url)
+
+    def __str__(self) -> str:
+        return self.url
+
+    @property
+    def protocol(self) -> str:
+        """`s3`, `gs`, `https`, …; `file` for a local path."""
+        return self.url.partition("://")[0].lower() if "://" in self.url else "file"
+
+
+def _check(url: str) -> None:
+    if "::" in url.partition("://")[0]:
+        raise UsageError(f"{redacted(url)}: chained file systems cannot be built from or to; name the store itself")
+    if "://" not in url or url.startswith("file://"):
+        return
+    parts = urlsplit(url)
+    user, at, _ = parts.netloc.rpartition("@")
+    named = parts.scheme.lower() in CONTAINER_AT_ACCOUNT and ":" not in user
+    if at and not named:
+        raise UsageError(
+            f"{redacted(url) if ':' in user else url.replace(user, '***', 1)}: credentials do not belong into a URL, which "
+            "is written to logs; give them by the environment or a profile (docs/stores.md)"
+        )
+    if parts.query or parts.fragment:
+        raise UsageError(
+            f"{redacted(url)}: expected the address of a folder, found a query; signed URLs and tokens do not belong "
+            "into recipes, give credentials by the environment (docs/stores.md)"
+        )
