@@ -25,7 +25,6 @@ of rates at the first `--per-visit`, `_cpu` the same in CPU time, which a busy m
 from __future__ import annotations
 
 import argparse
-import hashlib
 import io
 import json
 import mmap
@@ -47,6 +46,7 @@ import pyarrow.parquet as pq
 
 import mdfp
 from mdfp import arrow, canonical
+from mdfp import index as index_file
 from mdfp.codecs import BLOCK_VOXELS, VolumeCodec
 from mdfp.crops import Crops
 from mdfp.labels import State
@@ -136,7 +136,7 @@ def write_corpus(root: Path, volumes: int) -> float:
         rows += [replace(r, shard=path, position=i) for i, r in enumerate(made)]
     (root / "index").mkdir()
     pq.write_table(arrow.to_table(Sample, rows), root / "index/000001.parquet")
-    digest = hashlib.sha256(b"".join(canonical.dumps(r) + b"\n" for r in rows)).hexdigest()
+    digest = index_file.file_digest(rows, "shards")
     palette = tuple(
         PaletteEntry(v, structure(v), None, None, None, "anatomy", (), (), ()) for v in range(1, ORGANS + 1)
     )
@@ -155,7 +155,7 @@ def write_corpus(root: Path, volumes: int) -> float:
         palette=palette,
         relations=(),
         shards=tuple(shards),
-        indexes=(IndexEntry("index/000001.parquet", len(rows), digest),),
+        indexes=(IndexEntry("index/000001.parquet", len(rows), digest, "shards"),),
         splits=(
             SplitTotal("train", len(rows), len(rows), sum(s.bytes for s in shards), tuple(s.path for s in shards)),
         ),

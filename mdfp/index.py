@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import hashlib
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, overload
 
@@ -12,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mdfp import arrow
+from mdfp import arrow, canonical
 from mdfp.errors import CorpusError, UsageError
 from mdfp.labels import State
 from mdfp.manifest import Manifest
@@ -61,6 +63,26 @@ def read_one(store: CorpusStore, path: str) -> pa.Table:
         raise CorpusError(f"{store.where(path)}: named by the manifest and not there") from error
     except (pa.ArrowInvalid, OSError) as error:
         raise CorpusError(f"{store.where(path)}: expected a parquet file, found something else ({error})") from error
+
+
+def rows_digest(rows: Iterable[Sample]) -> str:
+    """sha256 of the rows' canonical JSON, a line each: equal for equal rows, whatever wrote the file."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(canonical.dumps(row) + b"\n")
+    return digest.hexdigest()
+
+
+def digest_of_shards(digests: Iterable[str]) -> str:
+    """Digest of an index file from those of its shards' rows, in order: no row is needed to make it."""
+    return hashlib.sha256("".join(f"{d}\n" for d in digests).encode()).hexdigest()
+
+
+def file_digest(rows: Iterable[Sample], digest_of: str) -> str:
+    """What `IndexEntry.rows_sha256` must be for a file of these rows."""
+    if digest_of == "rows":
+        return rows_digest(rows)
+    return digest_of_shards(rows_digest(those) for _, those in itertools.groupby(rows, key=lambda r: r.shard))
 
 
 class Samples(Sequence[Sample]):

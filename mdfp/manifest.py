@@ -10,8 +10,11 @@ from mdfp import arrow
 from mdfp.errors import CorpusError
 
 FORMAT = "mdfp-corpus"
-SCHEMA_VERSION = 1
-"""Raised when a reader of the former version could misread a corpus."""
+SCHEMA_VERSION = 2
+"""Raised when a reader of the former version could misread a corpus.
+
+2: the digest of an index file is taken over its shards' digests, and a generation may have several index files.
+"""
 
 
 @dataclass(frozen=True)
@@ -84,13 +87,16 @@ class SplitTotal:
 
 @dataclass(frozen=True)
 class IndexEntry:
-    """One index file: a row for each sample that a generation added."""
+    """One index file: a row for each sample that a generation added, or for a part of them; whole shards always."""
 
-    path: Annotated[str, "below the corpus: index/<number>.parquet"]
+    path: Annotated[str, "below the corpus: index/<number>-<digest>.parquet"]
     rows: Annotated[int, "samples in it"]
-    rows_sha256: Annotated[
-        str, "sha256 of the rows' canonical JSON, a line each (parquet bytes differ between writers)"
-    ]
+    rows_sha256: Annotated[str, "sha256 of what `digest_of` says, a line each (parquet bytes differ between writers)"]
+    digest_of: Annotated[
+        str,
+        "shards: for each shard in order, the sha256 of its rows' canonical JSON, a line each; rows: of all rows' JSON, "
+        "as schema version 1 did",
+    ] = "rows"
 
 
 @dataclass(frozen=True)

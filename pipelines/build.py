@@ -21,6 +21,7 @@ from transforms.plan import duplicates, files, planner
 from transforms.plan.planner import Plan
 from transforms.plan.published import Published
 from transforms.plan.published import load as load_published
+from transforms.rows import made_digest, read_samples
 from transforms.same_code import require_same_code
 from transforms.shard import committed
 from transforms.ticks import Ticks
@@ -64,7 +65,7 @@ class Built:
     @property
     def samples(self) -> int:
         """Samples in all shards."""
-        return sum(len(m.samples) for m in self.markers)
+        return sum(m.samples for m in self.markers)
 
     @property
     def holes(self) -> tuple[Reject, ...]:
@@ -92,7 +93,7 @@ def build(workspace: Workspace, plan: Plan, engine: Engine, options: BuildOption
         built = Built(plan, audit(workspace, plan))
         if workspace.recipe.duplicates == "keep":
             break
-        fresh = [s for m in built.markers for s in m.samples]
+        fresh = [s for m in built.markers for s in read_samples(workspace.corpus, m)]
         twins = duplicates.resolve(published.samples if published else (), fresh)
         if not twins:
             break
@@ -161,10 +162,16 @@ def audit(workspace: Workspace, plan: Plan) -> tuple[Marker, ...]:
         marker = committed(workspace.corpus, shard)
         if marker is None:
             raise AuditError(f"shard {shard.shard} is not committed; run build again to make it")
-        accounted = [s.case_id for s in marker.samples] + [h.case_id for h in marker.holes]
-        if sorted(accounted, key=str) != sorted(shard.cases):
+        lost = {h.case_id for h in marker.holes}
+        kept = [c for c in shard.cases if c not in lost]
+        if (
+            not lost <= set(shard.cases)
+            or len(lost) != len(marker.holes)
+            or len(kept) != marker.samples
+            or made_digest(kept) != marker.made
+        ):
             raise AuditError(
-                f"shard {shard.shard}: {len(shard.cases)} cases planned, {len(marker.samples)} samples and "
+                f"shard {shard.shard}: {len(shard.cases)} cases planned, {marker.samples} samples and "
                 f"{len(marker.holes)} holes found"
             )
         markers.append(marker)

@@ -27,6 +27,7 @@ from transforms.plan import files
 from transforms.plan.planner import Plan
 from transforms.plan.published import load as load_published
 from transforms.plan.published import newest_number
+from transforms.rows import read_samples
 from transforms.store import CorpusStore
 
 
@@ -75,13 +76,15 @@ def publish(workspace: Workspace, built: Built, console: Console) -> PublishedCo
             "and publish again (what is built stays)"
         )
 
-    fresh = [s for m in built.markers for s in m.samples]
+    fresh = [s for m in built.markers for s in read_samples(store, m)]
     earlier: list[Sample] = list(published.samples) if published else []
     planned = {c for shard in plan.shards for c in shard.cases} | {s.case_id for s in earlier}
     result = validate_samples([*earlier, *fresh], built.holes, planned, palette=plan.palette, recipe=workspace.recipe)
     require_pass(result, store, console)
 
-    manifest = assembly.assemble(plan, built.markers, workspace.recipe, workspace.sources, published)
+    entry = assembly.index_entry(plan.generation, built.markers)
+    patients = Counter(split for split, _ in {(s.split, s.patient) for s in [*earlier, *fresh]})
+    manifest = assembly.assemble(plan, built.markers, [entry], patients, workspace.recipe, workspace.sources, published)
     number = manifest.number
     commit.create_bytes(assembly.table_bytes(Sample, fresh), store, manifest.indexes[-1].path)
     created = commit.create_bytes(canonical.pretty(manifest), store, manifests.manifest_path(number))

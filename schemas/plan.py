@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from mdfp.sample import Sample
 from schemas.case import Reject
 from schemas.reasons import Reason
 
@@ -41,6 +40,16 @@ class ShardPlan:
 
 
 @dataclass(frozen=True)
+class RowsFile:
+    """`rows/<shard>-<sha>.parquet`: the index rows of a shard's samples, beside the marker that names it."""
+
+    path: Annotated[str, "below the corpus"]
+    bytes: Annotated[int, "size"]
+    sha256: Annotated[str, "of the file"]
+    digest: Annotated[str, "sha256 of the rows' canonical JSON, a line each (parquet bytes differ between writers)"]
+
+
+@dataclass(frozen=True)
 class Marker:
     """`commits/<shard>.<fingerprint>.json`: the shard exists, whole. Its creation is the commit point."""
 
@@ -49,5 +58,7 @@ class Marker:
     path: Annotated[str | None, "the tar, below the corpus; null when every case was a hole"]
     bytes: Annotated[int, "size of the tar"]
     sha256: Annotated[str | None, "of the tar"]
-    samples: Annotated[tuple[Sample, ...], "the index rows of its samples, in order"]
+    samples: Annotated[int, "samples in it"]
+    made: Annotated[str, "sha256 of their case ids in order, a line each"]
+    rows: Annotated[RowsFile | None, "the index rows of its samples; null when every case was a hole"]
     holes: Annotated[tuple[Reject, ...], "cases that could not be made"]

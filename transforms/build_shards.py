@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import apache_beam as beam
@@ -11,10 +11,15 @@ from apache_beam.metrics import Metrics
 
 from schemas.recipe import Recipe
 from schemas.source import Source
+from transforms import telemetry
+from transforms.cancel import CancelWatch
+from transforms.event_log import EventLog
+from transforms.observe import Attempt, Observer
 from transforms.plan.files import PlanReader
 from transforms.same_code import require_same_code
 from transforms.sample import SampleMaker
 from transforms.shard import ShardBuilder
+from transforms.stopwatch import Stopwatch
 from transforms.store import CorpusStore, SourceStore
 from transforms.ticks import Ticks
 
@@ -46,6 +51,8 @@ class BuildShards(beam.PTransform):
         attempts: how often a failing request to a store is tried.
         any_environment: accept other versions of libraries than the plan was made with.
         ticks: local folder for a progress display, or None.
+        cancel: requests to stop that workers look for before each shard.
+        log: where workers tell what happens.
     """
 
     out: str
@@ -55,6 +62,8 @@ class BuildShards(beam.PTransform):
     attempts: int = 4
     any_environment: bool = False
     ticks: str | None = None
+    cancel: CancelWatch = field(default_factory=CancelWatch)
+    log: EventLog = field(default_factory=EventLog)
 
     def expand(self, numbers: beam.PCollection) -> beam.PCollection:
         """References are spread over workers first; plan rows and pixels are read after."""
@@ -73,7 +82,7 @@ class BuildShardFn(beam.DoFn):
         self._built = Metrics.counter("BuildShards", "shards_built")
         self._skipped = Metrics.counter("BuildShards", "shards_skipped")
         self._samples = Metrics.counter("BuildShards", "samples")
-        self._bytes = Metrics.counter("BuildShards", "bytes_out")
+        self._cancelled = Metrics.counter("BuildShards", "shards_cancelled")
 
     def setup(self) -> None:
         """Open the plan and the stores.
@@ -82,33 +91,56 @@ class BuildShardFn(beam.DoFn):
             UsageError: this worker's code is not what the plan was made for.
         """
         options = self._options
-        corpus = CorpusStore(options.out)
+        self._corpus = corpus = CorpusStore(options.out)
         self._plan = PlanReader(corpus, options.plan)
         header = self._plan.header
         require_same_code(header["pixel_version"], header["environment"], any_environment=options.any_environment)
         ticks = Ticks(options.ticks) if options.ticks else None
         Path(options.scratch).mkdir(parents=True, exist_ok=True)
+        self._observer = Observer(options.log)
         self._builder = ShardBuilder(
-            maker=sample_maker(self._plan),
+            maker=sample_maker(self._plan, self._observer.watch),
             roots={source: SourceStore(root) for source, root in options.roots},
             corpus=corpus,
             scratch=Path(options.scratch),
             attempts=options.attempts,
             on_case=ticks.tick if ticks else lambda: None,
+            observer=self._observer,
         )
 
     def process(self, number: int) -> Iterator[ShardStatus]:
-        """Build the shard in that row of the plan's shard table."""
+        """Build the shard in that row of the plan's shard table; nothing when somebody asked builds to stop."""
+        if self._options.cancel.request(self._corpus) is not None:
+            self._cancelled.inc()
+            self._options.log.event("WARNING", "cancelled: the shard is left for a later build", stage="build")
+            return
         marker, built = self._builder.build(self._plan.work(number))
         (self._built if built else self._skipped).inc()
-        self._samples.inc(len(marker.samples))
-        self._bytes.inc(marker.bytes if built else 0)
-        for hole in marker.holes:
-            Metrics.counter("BuildShards", f"holes_{hole.reason}").inc()
-        yield ShardStatus(marker.shard, marker.fingerprint, len(marker.samples), len(marker.holes), marker.bytes, built)
+        self._samples.inc(marker.samples)
+        if (attempt := self._observer.take()) is not None:
+            count(attempt)
+            telemetry.write(attempt.record, self._corpus)
+        yield ShardStatus(marker.shard, marker.fingerprint, marker.samples, len(marker.holes), marker.bytes, built)
 
 
-def sample_maker(plan: PlanReader) -> SampleMaker:
+def count(attempt: Attempt) -> None:
+    """Counters and distributions of one attempt, for the engine's own displays.
+
+    An engine may run an element twice and count it twice; what was really made is what markers say.
+    """
+    record = attempt.record
+    Metrics.counter("BuildShards", "cases_ok").inc(record.cases_ok)
+    Metrics.counter("BuildShards", "bytes_in").inc(record.bytes_in)
+    Metrics.counter("BuildShards", "bytes_out").inc(record.bytes_out)
+    Metrics.counter("BuildShards", "nondeterministic_shards").inc(0 if record.deterministic else 1)
+    for reason in attempt.reasons:
+        Metrics.counter("BuildShards", f"holes_{reason}").inc()
+    for stage in record.seconds:
+        # Beam's distributions hold integers.
+        Metrics.distribution("BuildShards", f"milliseconds_{stage.stage}").update(round(stage.seconds * 1000))
+
+
+def sample_maker(plan: PlanReader, watch: Stopwatch | None = None) -> SampleMaker:
     """What makes samples after a plan."""
     from mdfp import arrow
     from mdfp.manifest import PaletteEntry
@@ -119,6 +151,7 @@ def sample_maker(plan: PlanReader) -> SampleMaker:
         sources={i: Source.model_validate(s) for i, s in header["sources"].items()},
         palette=tuple(arrow.from_dict(PaletteEntry, e) for e in header["palette"]),
         generation=header["generation"],
+        watch=watch or Stopwatch(),
     )
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow.parquet as pq
 
-from mdfp import arrow, canonical
+from mdfp import arrow, canonical, index
 from mdfp import manifest as manifests
 from mdfp.manifest import HoleCount, IndexEntry, Manifest, ShardEntry, SourceTerms, SplitTotal
-from mdfp.sample import Sample
 from schemas.case import Reject
 from schemas.plan import Marker
 from schemas.recipe import Recipe
@@ -45,17 +43,11 @@ def table_bytes(record: type, rows: Sequence[object]) -> bytes:
     return sink.getvalue()
 
 
-def rows_sha256(rows: Iterable[Sample]) -> str:
-    """sha256 of the rows' canonical JSON, a line each."""
-    digest = hashlib.sha256()
-    for row in rows:
-        digest.update(canonical.dumps(row) + b"\n")
-    return digest.hexdigest()
-
-
 def assemble(
     plan: Plan,
     markers: Sequence[Marker],
+    indexes: Sequence[IndexEntry],
+    patients: Mapping[str, int],
     recipe: Recipe,
     sources: Mapping[str, Source],
     published: Published | None,
@@ -65,26 +57,20 @@ def assemble(
     Args:
         plan: what was built.
         markers: of all its shards, in the plan's order.
+        indexes: the index files of this generation.
+        patients: patients of each split, earlier generations included.
         recipe: the recipe, for the label space.
         sources: their manifests, for terms.
         published: the parent, or None for the first.
     """
     number = plan.generation
-    fresh = [s for m in markers for s in m.samples]
     shards = list(published.manifest.shards) if published else []
     for marker, shard in zip(markers, plan.shards, strict=True):
         if marker.path is not None and marker.sha256 is not None:
             shards.append(
-                ShardEntry(
-                    marker.path, marker.bytes, marker.sha256, len(marker.samples), shard.split, shard.source, number
-                )
+                ShardEntry(marker.path, marker.bytes, marker.sha256, marker.samples, shard.split, shard.source, number)
             )
     shards.sort(key=lambda s: (SPLIT_ORDER.index(s.split), s.path))
-    rows = rows_sha256(fresh)
-    indexes = (published.manifest.indexes if published else ()) + (
-        IndexEntry(index_path(number, rows), len(fresh), rows),
-    )
-    samples = list(published.samples if published else ()) + fresh
     holes = (
         Counter((h.source, h.reason) for h in published.manifest.holes for _ in range(h.count))
         if published
@@ -106,18 +92,23 @@ def assemble(
         palette=plan.palette,
         relations=plan.relations,
         shards=tuple(shards),
-        indexes=indexes,
-        splits=tuple(_total(split, shards, samples) for split in SPLIT_ORDER),
+        indexes=(*(published.manifest.indexes if published else ()), *indexes),
+        splits=tuple(_total(split, shards, patients.get(split, 0)) for split in SPLIT_ORDER),
         holes=tuple(HoleCount(source, reason, count) for (source, reason), count in sorted(holes.items())),
         terms=_terms(sources, published),
     )
 
 
-def _total(split: str, shards: Sequence[ShardEntry], samples: Sequence[Sample]) -> SplitTotal:
+def index_entry(number: int, markers: Sequence[Marker]) -> IndexEntry:
+    """What the manifest says of an index file that holds the rows of these shards, in this order."""
+    digest = index.digest_of_shards(m.rows.digest for m in markers if m.rows is not None)
+    return IndexEntry(index_path(number, digest), sum(m.samples for m in markers), digest, "shards")
+
+
+def _total(split: str, shards: Sequence[ShardEntry], patients: int) -> SplitTotal:
     mine = [s for s in shards if s.split == split]
-    patients = {s.patient for s in samples if s.split == split}
     return SplitTotal(
-        split, sum(s.samples for s in mine), len(patients), sum(s.bytes for s in mine), tuple(s.path for s in mine)
+        split, sum(s.samples for s in mine), patients, sum(s.bytes for s in mine), tuple(s.path for s in mine)
     )
 
 

@@ -4,6 +4,7 @@ skip if its marker and its tar are there
 for each case in the planned order:  fetch -> read -> normalise -> check -> append to a tar on scratch
 close, hash, re-open and count
 create   shards/<split>/<source>-<n>-<sha>.tar     (content name: equal bytes, equal name)
+create   rows/<split>/<source>-<n>-<sha>.parquet   (the index rows of its samples, likewise)
 create   commits/<shard>.<fingerprint>.json        the commit point; a loser adopts the winner
 """
 
@@ -13,9 +14,9 @@ import dataclasses
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mdfp import arrow, canonical
@@ -27,8 +28,10 @@ from schemas.plan import Marker, ShardPlan
 from schemas.reasons import Reason
 from transforms import commit
 from transforms.fetch import FetchedCase, fetch_case
+from transforms.observe import Observer
 from transforms.plan.files import ShardWork
 from transforms.rejected import Rejected
+from transforms.rows import made_digest, write_rows
 from transforms.sample import MadeSample, SampleMaker
 from transforms.store import CorpusStore, SourceStore
 
@@ -52,6 +55,7 @@ class ShardBuilder:
         attempts: how often a failing request to a store is tried.
         any_version: see `fetch_case`.
         on_case: called after every case, for a progress display.
+        observer: told of what happens, for telemetry and logs.
     """
 
     maker: SampleMaker
@@ -61,6 +65,7 @@ class ShardBuilder:
     attempts: int = 4
     any_version: bool = False
     on_case: Callable[[], None] = lambda: None
+    observer: Observer = field(default_factory=Observer)
 
     def build(self, work: ShardWork) -> tuple[Marker, bool]:
         """Build and commit a shard, or find that it is there already.
@@ -73,6 +78,7 @@ class ShardBuilder:
             OSError: what may pass; nothing half-done is visible.
         """
         if (marker := committed(self.corpus, work.shard)) is not None:
+            self.observer.skipped(work)
             return marker, False
         free = shutil.disk_usage(self.scratch).free
         if free < 2 * work.shard.estimated_bytes:
@@ -80,22 +86,40 @@ class ShardBuilder:
                 f"{self.scratch}: {free >> 20} MiB free, a shard of about {work.shard.estimated_bytes >> 20} MiB needs "
                 "twice its size; free some space or give another folder with --scratch-dir"
             )
+        self.observer.started(work)
         with tempfile.TemporaryDirectory(prefix="mdfp-shard-", dir=self.scratch) as folder:
             file = Path(folder) / "shard.tar"
             samples, holes, sha256, size = self._write(work, file)
-            if not samples:
-                built = Marker(work.shard.shard, work.shard.fingerprint, None, 0, None, (), tuple(holes))
-            else:
+            path, rows = None, None
+            if samples:
                 path = shard_path(work.shard, sha256)
-                placed = tuple(dataclasses.replace(s, shard=path) for s in samples)
-                if not commit.create_file(file, self.corpus, path) and self.corpus.size(path) != size:
-                    raise commit.CommitError(
-                        f"{self.corpus.url(path)}: expected {size} bytes, found {self.corpus.size(path)}; its name says "
-                        "that it holds these very bytes. Remove it and run again."
-                    )
-                built = Marker(work.shard.shard, work.shard.fingerprint, path, size, sha256, placed, tuple(holes))
-        created = commit.create_bytes(canonical.dumps(built), self.corpus, marker_path(work.shard))
-        return (built, True) if created else (read_marker(self.corpus, marker_path(work.shard)), False)
+                placed = [dataclasses.replace(s, shard=path) for s in samples]
+                with self.observer.watch.measure("upload"):
+                    self._place(file, path, size)
+                    rows = write_rows(placed, work.shard, self.corpus)
+        built = Marker(
+            shard=work.shard.shard,
+            fingerprint=work.shard.fingerprint,
+            path=path,
+            bytes=size if samples else 0,
+            sha256=sha256 if samples else None,
+            samples=len(samples),
+            made=made_digest(s.case_id for s in samples),
+            rows=rows,
+            holes=tuple(holes),
+        )
+        with self.observer.watch.measure("upload"):
+            created = commit.create_bytes(canonical.dumps(built), self.corpus, marker_path(work.shard))
+            winner = built if created else read_marker(self.corpus, marker_path(work.shard))
+        self.observer.finished(work, built, winner)
+        return winner, created
+
+    def _place(self, file: Path, path: str, size: int) -> None:
+        if not commit.create_file(file, self.corpus, path) and self.corpus.size(path) != size:
+            raise commit.CommitError(
+                f"{self.corpus.url(path)}: expected {size} bytes, found {self.corpus.size(path)}; its name says that it "
+                "holds these very bytes. Remove it and run again."
+            )
 
     def write_tar(self, work: ShardWork, file: Path) -> tuple[str, list[Reject]]:
         """Build the tar of a shard into a local file without committing it; returns its sha256 and its holes."""
@@ -111,12 +135,14 @@ class ShardBuilder:
             for case, fetched in self._fetched(work, fetcher):
                 if isinstance(fetched, Reject):
                     holes.append(fetched)
+                    self.observer.hole(work, case.case_id, fetched.reason)
                 else:
                     try:
                         made = self.maker.make(fetched.result(), assignments[case.case_id])
                         samples.append(_append(tar, made))
                     except Rejected as verdict:
                         holes.append(_hole(case, verdict.reason, verdict.detail))
+                        self.observer.hole(work, case.case_id, verdict.reason)
                 self.on_case()
             sha256, size = tar.finish()
         self._recount(file, samples)
@@ -134,10 +160,7 @@ class ShardBuilder:
         def start(case: Case) -> Future[FetchedCase] | Reject:
             if case.case_id in duplicates:
                 return _hole(case, Reason.DUPLICATE, duplicates[case.case_id])
-            store = self.roots[case.source]
-            return fetcher.submit(
-                fetch_case, case, objects[case.case_id], store, attempts=self.attempts, any_version=self.any_version
-            )
+            return fetcher.submit(self._fetch, case, objects[case.case_id])
 
         upcoming: Future[FetchedCase] | Reject | None = None
         for number, case in enumerate(work.cases):
@@ -150,6 +173,11 @@ class ShardBuilder:
             if following and sum(o.bytes for o in objects[following[0].case_id]) <= PREFETCH_BYTES:
                 upcoming = start(following[0])
             yield case, current
+
+    def _fetch(self, case: Case, objects: Sequence[ObjectRecord]) -> FetchedCase:
+        with self.observer.watch.measure("fetch"):
+            store = self.roots[case.source]
+            return fetch_case(case, objects, store, attempts=self.attempts, any_version=self.any_version)
 
     def _recount(self, file: Path, samples: list[Sample]) -> None:
         expected = [m.name for s in samples for m in s.members]
@@ -178,7 +206,12 @@ def shard_path(shard: ShardPlan, sha256: str) -> str:
 
 def marker_path(shard: ShardPlan) -> str:
     """Path of a shard's commit marker below the corpus."""
-    return f"commits/{shard.shard}.{shard.fingerprint[:16]}.json"
+    return marker_name(shard.shard, shard.fingerprint)
+
+
+def marker_name(shard: str, fingerprint: str) -> str:
+    """The same from the shard's id and fingerprint."""
+    return f"commits/{shard}.{fingerprint[:16]}.json"
 
 
 def read_marker(corpus: CorpusStore, path: str) -> Marker:
@@ -191,11 +224,13 @@ def read_marker(corpus: CorpusStore, path: str) -> Marker:
 
 
 def committed(corpus: CorpusStore, shard: ShardPlan) -> Marker | None:
-    """The marker of a shard when it is committed and its tar is there in full length, else None."""
+    """The marker of a shard when it is committed, and its tar and its rows are there in full length, else None."""
     try:
         marker = read_marker(corpus, marker_path(shard))
     except FileNotFoundError:
         return None
     if marker.path is not None and corpus.size(marker.path) != marker.bytes:
+        return None
+    if marker.rows is not None and corpus.size(marker.rows.path) != marker.rows.bytes:
         return None
     return marker

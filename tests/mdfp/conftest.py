@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 import mdfp
 from mdfp import arrow, canonical
+from mdfp import index as index_file
 from mdfp.codecs import BLOCK_VOXELS, VolumeCodec
 from mdfp.geometry import compose, obliquity_deg, orientation_code, spacing_xyz_mm
 from mdfp.labels import IGNORE, State
@@ -399,7 +399,7 @@ def write_corpus(root: Path, todo: list[Draft], per_shard: int = 2, number: int 
     index = f"index/{number:06d}.parquet"
     (root / "index").mkdir(exist_ok=True)
     pq.write_table(arrow.to_table(Sample, rows), root / index)
-    rows_sha256 = hashlib.sha256(b"".join(canonical.dumps(r) + b"\n" for r in rows)).hexdigest()
+    digest = index_file.file_digest(rows, "shards")
     manifest = Manifest(
         format=FORMAT,
         schema_version=SCHEMA_VERSION,
@@ -415,7 +415,7 @@ def write_corpus(root: Path, todo: list[Draft], per_shard: int = 2, number: int 
         palette=entries(),
         relations=relations(),
         shards=tuple(shards),
-        indexes=(IndexEntry(index, len(rows), rows_sha256),),
+        indexes=(IndexEntry(index, len(rows), digest, "shards"),),
         splits=tuple(
             SplitTotal(
                 split,

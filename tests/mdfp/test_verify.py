@@ -77,7 +77,29 @@ def test_each_difference_between_index_and_shard_is_a_fault(own, change, what):
     pq.write_table(arrow.to_table(Sample, rows), own.root / "index/000001.parquet")
     found = {f.what for f in verify(own.open())}
     assert what in found
-    assert "sha256 of its rows" in found
+    assert "sha256 of its shards" in found
+
+
+def test_an_index_of_schema_version_1_is_verified_by_its_rows(own):
+    import json
+
+    from mdfp.index import Samples, read_one, rows_digest
+
+    path = own.root / "manifests/000001.json"
+    content = json.loads(path.read_bytes())
+    (entry,) = content["indexes"]
+    del entry["digest_of"]
+    assert [f.what for f in verify(rewritten(own, path, content))] == ["sha256 of its rows"]
+    rows = Samples(read_one(own.open().store, entry["path"]))
+    entry["rows_sha256"] = rows_digest(rows)
+    assert verify(rewritten(own, path, content)) == []
+
+
+def rewritten(own, path, content):
+    import json
+
+    path.write_text(json.dumps(content | {"schema_version": 1}))
+    return own.open()
 
 
 def test_a_value_outside_the_palette_is_a_fault(own, golden, tmp_path):

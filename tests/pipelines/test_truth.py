@@ -18,11 +18,12 @@ from mdfp.verify import verify
 from pipelines.build import audit
 from schemas.case import Reject
 from schemas.reasons import Reason
+from transforms.rows import read_samples
 
 
 def test_planned_is_samples_and_holes_to_the_last_case(corpus):
     markers = audit(corpus.workspace, corpus.plan)
-    samples = [s.case_id for m in markers for s in m.samples]
+    samples = [s.case_id for m in markers for s in read_samples(corpus.workspace.corpus, m)]
     holes = [h.case_id for m in markers for h in m.holes]
     assert Counter(samples + holes) == Counter(c for s in corpus.plan.shards for c in s.cases)
 

@@ -8,6 +8,7 @@ import pytest
 
 from mdfp import arrow, canonical
 from mdfp import manifest as manifests
+from mdfp.index import file_digest
 from mdfp.sample import Sample
 from schemas.case import Reject
 from schemas.plan import Assignment
@@ -17,7 +18,8 @@ from transforms.plan.duplicates import Duplicate
 from transforms.plan.files import PlanReader, write
 from transforms.plan.planner import revise
 from transforms.plan.published import Published
-from transforms.publish import all_rejects, assemble, attribution, index_path, rows_sha256, table_bytes
+from transforms.publish import all_rejects, assemble, attribution, index_entry, table_bytes
+from transforms.rows import read_samples
 
 
 @pytest.fixture
@@ -37,7 +39,10 @@ def first(world, built):
     recipe = recipe_of(plan.recipe)
 
     def make(published=None, **changes):
-        return assemble(dataclasses.replace(plan, **changes), markers, recipe, sources, published)
+        made = dataclasses.replace(plan, **changes)
+        patients = {"train": sum(m.samples for m in markers)}  # each has its own
+        entries = [index_entry(made.generation, markers)] if any(m.rows for m in markers) else []
+        return assemble(made, markers, entries, patients, recipe, sources, published)
 
     return make
 
@@ -47,7 +52,7 @@ def test_a_manifest_counts_what_the_markers_say(first, built):
     manifest = first()
     assert (manifest.number, manifest.parent, manifest.plan_id) == (1, None, plan.plan_id)
     assert [(s.path, s.bytes, s.sha256, s.samples) for s in manifest.shards] == [
-        (m.path, m.bytes, m.sha256, len(m.samples)) for m in markers
+        (m.path, m.bytes, m.sha256, m.samples) for m in markers
     ]
     assert {s.split: (s.samples, s.patients) for s in manifest.splits} == {
         "train": (3, 3),
@@ -70,10 +75,10 @@ def test_a_manifest_holds_no_place_and_no_time(first, world):
     assert "mtime" not in text
 
 
-def test_a_second_generation_names_everything_of_the_first(first, built):
+def test_a_second_generation_names_everything_of_the_first(first, built, world):
     _, markers = built
     parent = first()
-    samples = tuple(s for m in markers for s in m.samples)
+    samples = tuple(s for m in markers for s in read_samples(world.corpus, m))
     second = first(Published(parent, samples), generation=2, parent=1)
     assert second.parent == 1
     assert set(parent.shards) <= set(second.shards)
@@ -83,23 +88,26 @@ def test_a_second_generation_names_everything_of_the_first(first, built):
     assert [h.count for h in second.holes] == [2]
 
 
-def test_the_name_of_an_index_says_what_is_in_it(built):
+def test_the_name_of_an_index_says_what_is_in_it(built, world):
     _, markers = built
-    rows = [s for m in markers for s in m.samples]
-    assert index_path(1, rows_sha256(rows)) != index_path(1, rows_sha256(rows[:-1]))
-    assert index_path(12, "ab" * 32) == "index/000012-abababababab.parquet"
+    entry = index_entry(12, markers)
+    rows = [s for m in markers for s in read_samples(world.corpus, m)]
+    assert (entry.rows, entry.digest_of) == (3, "shards")
+    assert entry.rows_sha256 == file_digest(rows, "shards") != file_digest(rows[:-1], "shards")
+    assert entry.path == f"index/000012-{entry.rows_sha256[:12]}.parquet"
+    assert index_entry(12, []).path != entry.path
 
 
 def test_a_shard_of_holes_alone_is_not_named(first, built, world):
     _, markers = built
-    empty = [dataclasses.replace(m, path=None, sha256=None, bytes=0, samples=()) for m in markers]
+    empty = [dataclasses.replace(m, path=None, sha256=None, bytes=0, samples=0, rows=None) for m in markers]
     markers[:] = empty
     assert first().shards == ()
 
 
-def test_tables_come_back(built):
+def test_tables_come_back(built, world):
     _, markers = built
-    rows = [s for m in markers for s in m.samples]
+    rows = [s for m in markers for s in read_samples(world.corpus, m)]
     assert arrow.from_table(Sample, pq.read_table(io.BytesIO(table_bytes(Sample, rows)))) == rows
     assert arrow.from_table(Reject, pq.read_table(io.BytesIO(table_bytes(Reject, [])))) == []
 

@@ -15,6 +15,7 @@ from transforms import commit
 from transforms.plan.duplicates import Duplicate
 from transforms.plan.files import PlanReader, write
 from transforms.plan.planner import revise
+from transforms.rows import read_samples
 from transforms.shard import ScratchFullError, committed, marker_path, read_marker
 
 
@@ -25,23 +26,24 @@ def below(folder):
 def test_a_shard_holds_its_cases_in_the_planned_order(world):
     marker, built = world.builder().build(world.reader.work(0))
     assert built
-    assert tuple(s.case_id for s in marker.samples) == world.plan.shards[0].cases
-    assert [s.position for s in marker.samples] == [0, 1, 2, 3]
+    samples = read_samples(world.corpus, marker)
+    assert tuple(s.case_id for s in samples) == world.plan.shards[0].cases
+    assert [s.position for s in samples] == [0, 1, 2, 3]
     file = world.corpus.folder / marker.path
     assert hashlib.sha256(file.read_bytes()).hexdigest() == marker.sha256
     assert marker.path == f"shards/train/tiny-00000-{marker.sha256[:16]}.tar"
     assert file.stat().st_size == marker.bytes
     with tarfile.open(file) as tar:
         names = tar.getnames()
-    assert names == [m.name for s in marker.samples for m in s.members]
-    assert names[:3] == [f"{marker.samples[0].key}.{end}" for end in ("image.ct.b2nd", "label.base.b2nd", "json")]
+    assert names == [m.name for s in samples for m in s.members]
+    assert names[:3] == [f"{samples[0].key}.{end}" for end in ("image.ct.b2nd", "label.base.b2nd", "json")]
 
 
 def test_members_lie_where_the_record_says(world):
     marker, _ = world.builder().build(world.reader.work(0))
     content = (world.corpus.folder / marker.path).read_bytes()
     with tarfile.open(world.corpus.folder / marker.path) as tar:
-        for sample in marker.samples:
+        for sample in read_samples(world.corpus, marker):
             for member in sample.members:
                 expected = tar.extractfile(member.name).read()
                 assert content[member.offset : member.offset + member.bytes] == expected
@@ -55,10 +57,20 @@ def test_what_is_committed_is_skipped(world):
 
 
 @pytest.mark.parametrize("damage", [os.unlink, lambda path: os.truncate(path, 1000)])
-def test_a_marker_whose_tar_is_not_there_in_full_commits_nothing(world, damage):
+@pytest.mark.parametrize("what", ["tar", "rows"])
+def test_a_marker_whose_tar_or_rows_are_not_there_in_full_commits_nothing(world, what, damage):
     first, _ = world.builder().build(world.reader.work(0))
-    damage(world.corpus.folder / first.path)
+    damage(world.corpus.folder / (first.path if what == "tar" else first.rows.path))
     assert committed(world.corpus, world.plan.shards[0]) is None
+
+
+def test_lost_rows_are_written_again(world):
+    first, _ = world.builder().build(world.reader.work(0))
+    content = (world.corpus.folder / first.rows.path).read_bytes()
+    (world.corpus.folder / first.rows.path).unlink()
+    second, _ = world.builder().build(world.reader.work(0))
+    assert second == first
+    assert (world.corpus.folder / first.rows.path).read_bytes() == content
 
 
 def test_a_lost_tar_is_built_again(world):
@@ -86,7 +98,7 @@ def test_a_permanent_fault_is_a_hole_and_nothing_is_renumbered(world):
     marker, _ = world.builder().build(world.reader.work(0))
     ((hole),) = marker.holes
     assert (hole.case_id, hole.stage, hole.reason) == (victim, "build", Reason.CORRUPT_GZIP)
-    assert [s.position for s in marker.samples] == [0, 2, 3]
+    assert [s.position for s in read_samples(world.corpus, marker)] == [0, 2, 3]
 
 
 def test_a_file_that_is_gone_or_changed_is_a_hole(world):
@@ -107,24 +119,26 @@ def test_a_known_duplicate_is_a_hole_and_is_not_even_read(world):
     assert [(h.case_id, h.reason, h.detail) for h in marker.holes] == [
         ("tiny-c2", Reason.DUPLICATE, "the same pixels as tiny-c0")
     ]
-    assert len(marker.samples) == 3
+    assert marker.samples == 3
 
 
 def test_a_shard_of_holes_alone_has_a_marker_and_no_tar(world):
     for number in range(4):
         world.file(number).unlink()
     marker, _ = world.builder().build(world.reader.work(0))
-    assert (marker.path, marker.sha256, marker.bytes, marker.samples) == (None, None, 0, ())
+    assert (marker.path, marker.sha256, marker.bytes, marker.samples, marker.rows) == (None, None, 0, 0, None)
+    assert read_samples(world.corpus, marker) == ()
     assert len(marker.holes) == 4
     assert committed(world.corpus, world.plan.shards[0]) == marker
     assert not (world.corpus.folder / "shards").exists()
+    assert not (world.corpus.folder / "rows").exists()
 
 
 def test_what_may_pass_is_raised_and_leaves_nothing_behind(world, monkeypatch):
-    def failing(path, start=0, end=None):
+    def failing(path, size, version):
         raise OSError(5, "the disk is not well")
 
-    monkeypatch.setattr(world.source, "_read", failing)
+    monkeypatch.setattr(world.source, "read_object", failing)
     before = below(world.corpus.folder)
     with pytest.raises(OSError, match="not well"):
         world.builder().build(world.reader.work(0))
@@ -164,7 +178,7 @@ def test_builders_that_race_give_one_shard_and_one_marker(world):
         results = list(pool.map(build, range(3)))
     assert len({marker.sha256 for marker, _ in results}) == 1
     assert sum(built for _, built in results) == 1
-    assert len(below(world.corpus.folder / "shards")) == 1
+    assert len(below(world.corpus.folder / "shards")) == len(below(world.corpus.folder / "rows")) == 1
     assert below(world.corpus.folder / "commits") == [marker_path(world.plan.shards[0]).removeprefix("commits/")]
     assert read_marker(world.corpus, marker_path(world.plan.shards[0])) == results[0][0]
 

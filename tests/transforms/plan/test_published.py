@@ -15,7 +15,8 @@ from transforms.plan import files
 from transforms.plan.history import load_holes
 from transforms.plan.holes import made_of
 from transforms.plan.published import load, newest_number
-from transforms.publish import assemble, rejects_path, table_bytes
+from transforms.publish import assemble, index_entry, rejects_path, table_bytes
+from transforms.rows import made_digest, write_rows
 from transforms.store import CorpusStore
 
 
@@ -31,15 +32,29 @@ def publish(store, make_tiny_plan, make_recipe, make_sample, sources):
     def put(number=1, parent=None, **changes):
         plan = dataclasses.replace(make_tiny_plan(), generation=number, parent=number - 1 or None, **changes)
         files.write(plan, store)
-        markers = []
+        markers, fresh = [], []
         for shard in plan.shards:
             path = f"shards/{shard.shard}-{number:016}.tar"
-            rows = tuple(make_sample(c, shard=path, split=shard.split, generation=number) for c in shard.cases[1:])
+            made = [make_sample(c, shard=path, split=shard.split, generation=number) for c in shard.cases[1:]]
             hole = Reject("build", shard.source, shard.cases[0], Reason.CORRUPT_GZIP, f"cut short {number}", None)
-            markers.append(Marker(shard.shard, shard.fingerprint, path if rows else None, 1, "0" * 64, rows, (hole,)))
-        manifest = assemble(plan, markers, make_recipe(), sources, parent)
-        fresh = [s for m in markers for s in m.samples]
-        commit.create_bytes(table_bytes(Sample, fresh), store, manifest.indexes[-1].path)
+            rows = write_rows(made, shard, store) if made else None
+            markers.append(
+                Marker(
+                    shard=shard.shard,
+                    fingerprint=shard.fingerprint,
+                    path=path if made else None,
+                    bytes=1,
+                    sha256="0" * 64,
+                    samples=len(made),
+                    made=made_digest(s.case_id for s in made),
+                    rows=rows,
+                    holes=(hole,),
+                )
+            )
+            fresh += made
+        entry = index_entry(number, markers)
+        manifest = assemble(plan, markers, [entry], {}, make_recipe(), sources, parent)
+        commit.create_bytes(table_bytes(Sample, fresh), store, entry.path)
         commit.create_bytes(canonical.pretty(manifest), store, manifest_path(number))
         rejects = [h for m in markers for h in m.holes] + list(plan.rejects)
         commit.replace(table_bytes(Reject, rejects), store, rejects_path(number))

@@ -1,0 +1,76 @@
+"""The index rows of one shard: a small parquet file that its marker names, so that publishing handles tables only."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterable, Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mdfp import arrow, index
+from mdfp.errors import CorpusError
+from mdfp.sample import Sample
+from schemas.plan import Marker, RowsFile, ShardPlan
+from transforms import commit
+from transforms.store import CorpusStore
+
+
+def rows_path(shard: ShardPlan, sha256: str) -> str:
+    """Path of a shard's rows below the corpus: its name says what its bytes are."""
+    return f"rows/{shard.shard}-{sha256[:16]}.parquet"
+
+
+def write_rows(samples: Sequence[Sample], shard: ShardPlan, corpus: CorpusStore) -> RowsFile:
+    """Write the index rows of a shard's samples, create-only under a name that says what the bytes are.
+
+    Invisible until a marker names it: an attempt that dies or loses leaves a file that nobody follows.
+
+    Raises:
+        CommitError: a file of that name and another size is there.
+    """
+    sink = io.BytesIO()
+    pq.write_table(arrow.to_table(Sample, samples), sink, compression="zstd")
+    data = sink.getvalue()
+    sha256 = hashlib.sha256(data).hexdigest()
+    path = rows_path(shard, sha256)
+    if not commit.create_bytes(data, corpus, path) and corpus.size(path) != len(data):
+        raise commit.CommitError(
+            f"{corpus.url(path)}: expected {len(data)} bytes, found {corpus.size(path)}; its name says that it holds "
+            "these very bytes. Remove it and run again."
+        )
+    return RowsFile(path, len(data), sha256, index.rows_digest(samples))
+
+
+def made_digest(case_ids: Iterable[str]) -> str:
+    """What a marker says of which cases became samples: sha256 of their ids, a line each."""
+    return hashlib.sha256(b"".join(c.encode() + b"\n" for c in case_ids)).hexdigest()
+
+
+def read_rows(corpus: CorpusStore, marker: Marker) -> pa.Table:
+    """The index rows of a committed shard, with the schema of `Sample`.
+
+    Raises:
+        CorpusError: the file is missing, or is not the one that the marker names.
+    """
+    if marker.rows is None:
+        return arrow.to_table(Sample, [])
+    try:
+        data = corpus.read(marker.rows.path)
+    except FileNotFoundError as error:
+        raise CorpusError(
+            f"{corpus.url(marker.rows.path)}: named by a marker and not there; run build again"
+        ) from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != marker.rows.sha256:
+        raise CorpusError(
+            f"{corpus.url(marker.rows.path)}: the marker says sha256 {marker.rows.sha256}, found {found}; remove it and "
+            "run build again"
+        )
+    return pq.read_table(pa.BufferReader(data))
+
+
+def read_samples(corpus: CorpusStore, marker: Marker) -> tuple[Sample, ...]:
+    """The index rows of a committed shard as records: for few shards."""
+    return tuple(arrow.from_table(Sample, read_rows(corpus, marker)))
