@@ -53,6 +53,11 @@ class Console:
         if not self.quiet:
             self._err.print(text, markup=False, style="yellow")
 
+    def log(self, line: str) -> None:
+        """A line of a log as it is, to standard error; with `--quiet` too, because somebody asked for it."""
+        self._err.file.write(line + "\n")
+        self._err.file.flush()
+
     def error(self, text: str) -> None:
         """What went wrong, and the remedy."""
         self._err.print(f"error: {text}", markup=False, style="bold red")

@@ -15,7 +15,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, 
 from apache_beam.runners.runner import create_runner
 
 from mdfp.errors import UsageError
-from pipelines import failure, worker_death
+from pipelines import failure, job, worker_death
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Engine:
     Attributes:
         workers: local processes; ignored when `beam_args` name a runner.
         beam_args: what the user wrote after `--`, passed on to Beam.
+        stop: asked now and then while a job runs elsewhere; True ends it. Local runs look for themselves.
 
     Raises:
         UsageError: arguments that are no options, or a runner that is not known or does not do what it says.
@@ -32,6 +33,7 @@ class Engine:
 
     workers: int = 1
     beam_args: tuple[str, ...] = ()
+    stop: Callable[[], bool] | None = None
 
     def __post_init__(self) -> None:
         _check_arguments(self.beam_args)
@@ -76,7 +78,7 @@ class Engine:
         build(pipeline)
         with _worker_chatter_to_file() if self.local else contextlib.nullcontext():
             try:
-                pipeline.run().wait_until_finish()
+                job.wait(pipeline.run(), None if self.local else self.stop)
             except RuntimeError as error:
                 known = failure.translated(error)
                 if known is None:
