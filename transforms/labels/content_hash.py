@@ -16,14 +16,14 @@ from transforms.normalise.content_hash import new_digest
 def label_hash(codes_zyx: npt.NDArray[Any], lut: npt.NDArray[Any]) -> str:
     """xxh3-128 (hex) of the native label after remapping, in canonical order.
 
-    The same bytes are hashed as `transforms.normalise.content_hash.content_hash` hashes of the remapped array: type,
-    shape, planes; as int16, or as int32 where a value does not fit. So it does not depend on the mask's number type.
+    Type, shape and planes are hashed as `transforms.normalise.content_hash` hashes those of an image: as uint8, or as
+    uint16 where a value does not fit. So it does not depend on the mask's number type.
 
     Args:
         codes_zyx: label on its image's canonical grid, uint8 or uint16, any strides.
         lut: (256,) or (65536,) stored value of each code; 0 for codes that do not occur.
     """
-    dtype = np.dtype("<i2") if int(lut.max()) <= np.iinfo("<i2").max else np.dtype("<i4")
+    dtype = np.dtype("|u1") if int(lut.max()) <= np.iinfo("u1").max else np.dtype("<u2")
     values = lut.astype(dtype)
     rows = layout.rows(codes_zyx)
     nz, ny, nx = rows.shape_zyx

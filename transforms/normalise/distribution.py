@@ -16,7 +16,7 @@ import numpy.typing as npt
 from numba import njit
 
 from transforms.normalise import layout
-from transforms.normalise.survey import Box, Counts, Survey
+from transforms.normalise.survey import Counts, Survey
 
 MAX_COUNTED_RANGE = 1 << 16
 """Integers that span less than this are counted: at most 512 KB a table, which a CPU's second cache holds."""
@@ -32,8 +32,8 @@ class Distribution:
     Attributes:
         mean: arithmetic mean.
         std: standard deviation, of the voxels as a whole population.
-        body_mean: mean inside the box; None without one.
-        body_std: standard deviation inside the box.
+        body_mean: mean of the voxels above the level that divides body and air; None where there are none.
+        body_std: their standard deviation.
         percentiles: value at each percent that was asked for, linear between neighbours as numpy's default.
         counts: of integers of a small range; None when the values were not counted.
     """
@@ -61,20 +61,18 @@ def countable(seen: Survey) -> bool:
     return seen.integral and seen.maximum - seen.minimum < MAX_COUNTED_RANGE
 
 
-def distribution(
-    array_zyx: npt.NDArray[Any], seen: Survey, body: Box | None, percents: Sequence[float]
-) -> Distribution:
+def distribution(array_zyx: npt.NDArray[Any], seen: Survey, level: float, percents: Sequence[float]) -> Distribution:
     """Moments and percentiles of the finite values of a volume.
 
     Args:
         array_zyx: any strides and real dtype. Values that are not counted are taken in single precision.
         seen: its survey.
-        body: box for the body's moments.
+        level: voxels above it are the body.
         percents: 0 to 100; which percentiles to take.
     """
     if seen.nonfinite == seen.voxels:
         return Distribution(0.0, 0.0, None, None, dict.fromkeys(percents, 0.0), None)
-    return _counted(array_zyx, seen, body, percents) if countable(seen) else _ranked(array_zyx, seen, body, percents)
+    return _counted(array_zyx, seen, level, percents) if countable(seen) else _ranked(array_zyx, seen, level, percents)
 
 
 def _percentile(voxels: int, percent: float, value_at: Callable[[int], float]) -> float:
@@ -88,19 +86,15 @@ def _percentile(voxels: int, percent: float, value_at: Callable[[int], float]) -
 # Counting
 
 
-def _counted(array_zyx: npt.NDArray[Any], seen: Survey, body: Box | None, percents: Sequence[float]) -> Distribution:
+def _counted(array_zyx: npt.NDArray[Any], seen: Survey, level: float, percents: Sequence[float]) -> Distribution:
     first, counts = seen.counts or _count_values(array_zyx, seen)
-    used = np.flatnonzero(counts).tolist()
-    held = counts[used].tolist()
-    voxels = sum(held)
-    mean, std = _moments(
-        first,
-        voxels,
-        sum(c * v for c, v in zip(held, used, strict=True)),
-        sum(c * v * v for c, v in zip(held, used, strict=True)),
-    )
-    body_mean, body_std = (None, None) if body is None else _moments(first, *_sums(array_zyx, body, first))
+    mean, std = _moments(first, counts)
+    above = min(max(math.floor(level) + 1 - first, 0), len(counts))
+    body = counts[above:]
+    body_mean, body_std = _moments(first + above, body) if body.any() else (None, None)
     running = np.cumsum(counts)
+
+    voxels = int(running[-1])
 
     def value_at(rank: int) -> float:
         return float(first + int(np.searchsorted(running, rank, side="right")))
@@ -110,17 +104,13 @@ def _counted(array_zyx: npt.NDArray[Any], seen: Survey, body: Box | None, percen
     )
 
 
-def _moments(first: int, n: int, total: int, squares: int) -> tuple[float, float]:
-    """Mean and standard deviation from whole numbers: no rounding before the last step.
-
-    Args:
-        first: what was taken from each value before it was summed.
-        n: number of values.
-        total: their sum.
-        squares: sum of their squares.
-    """
-    if n == 0:
-        return 0.0, 0.0
+def _moments(first: int, counts: npt.NDArray[np.int64]) -> tuple[float, float]:
+    """Mean and standard deviation of counted values, from whole numbers: no rounding before the last step."""
+    used = np.flatnonzero(counts).tolist()
+    held = counts[used].tolist()
+    n = sum(held)
+    total = sum(c * v for c, v in zip(held, used, strict=True))
+    squares = sum(c * v * v for c, v in zip(held, used, strict=True))
     return (first * n + total) / n, math.sqrt((n * squares - total * total) / (n * n))
 
 
@@ -130,37 +120,6 @@ def _count_values(array_zyx: npt.NDArray[Any], seen: Survey) -> Counts:
     tables = np.zeros((_TABLES, int(seen.maximum) - first + 1), dtype=np.int64)
     _count(rows.flat, *rows.shape_zyx, *rows.steps_zy, first, tables)
     return first, tables.sum(axis=0)
-
-
-def _sums(array_zyx: npt.NDArray[Any], box: Box, first: int) -> tuple[int, int, int]:
-    """Of counted values inside a box, less `first`: how many are finite, their sum, the sum of their squares."""
-    rows = layout.rows(array_zyx)
-    step_z, step_y = rows.steps_zy
-    (z0, z1), (y0, y1), (x0, x1) = (
-        (n - b, n - a) if flipped else (a, b)
-        for a, b, n, flipped in zip(box[:3], box[3:], rows.shape_zyx, rows.flipped_zyx, strict=True)
-    )
-    planes = np.zeros((z1 - z0, 3), dtype=np.int64)
-    _sum_planes(rows.flat, z0 * step_z + y0 * step_y + x0, y1 - y0, x1 - x0, step_z, step_y, first, planes)
-    n, total, squares = (sum(column) for column in planes.T.tolist())  # in Python: it may not fit 64 bits
-    return n, total, squares
-
-
-@njit(cache=True, nogil=True)
-def _sum_planes(flat, start, ny, nx, step_z, step_y, first, planes):  # type: ignore[no-untyped-def]
-    for z in range(planes.shape[0]):
-        n, total, squares = np.int64(0), np.int64(0), np.int64(0)
-        for y in range(ny):
-            begin = start + z * step_z + y * step_y
-            row = flat[begin : begin + nx]
-            for x in range(nx):
-                # An infinite or undefined float minus itself is not zero; for integers the test is compiled away.
-                finite = row[x] - row[x] == 0
-                v = np.int64(np.int32(row[x] - first)) if finite else np.int64(0)  # vector code multiplies 32 bits
-                n += 1 if finite else 0
-                total += v
-                squares += v * v
-        planes[z, 0], planes[z, 1], planes[z, 2] = n, total, squares
 
 
 @njit(cache=True, nogil=True)
@@ -194,14 +153,13 @@ def _count_row(row, first, tables):  # type: ignore[no-untyped-def]
 # Ranking by bits
 
 
-def _ranked(array_zyx: npt.NDArray[Any], seen: Survey, body: Box | None, percents: Sequence[float]) -> Distribution:
+def _ranked(array_zyx: npt.NDArray[Any], seen: Survey, level: float, percents: Sequence[float]) -> Distribution:
     high = np.zeros(1 << 16, dtype=np.int64)
-    whole, inside = np.zeros(3), np.zeros(3)
-    for z, plane in enumerate(_planes(array_zyx)):
+    whole, body = np.zeros(3), np.zeros(3)
+    for plane in _planes(array_zyx):
         _count_keys(plane.view(np.uint32), high)
-        _add_moments(plane, seen.mean, whole)
-        if body is not None and body[0] <= z < body[3]:
-            _add_moments(plane[body[1] : body[4], body[2] : body[5]], seen.mean, inside)
+        _add_moments(plane, -np.inf, seen.mean, whole)
+        _add_moments(plane, level, seen.mean, body)
     running = np.cumsum(high)
     voxels = int(running[-1])
     if voxels == 0:
@@ -222,7 +180,7 @@ def _ranked(array_zyx: npt.NDArray[Any], seen: Survey, body: Box | None, percent
         values[rank] = _value_of_key(key_high << 16 | key_low)
 
     mean, std = _finish_moments(whole, seen.mean)
-    body_mean, body_std = _finish_moments(inside, seen.mean) if body is not None and inside[0] else (None, None)
+    body_mean, body_std = _finish_moments(body, seen.mean) if body[0] else (None, None)
     return Distribution(
         mean, std, body_mean, body_std, {p: _percentile(voxels, p, values.__getitem__) for p in percents}, None
     )
@@ -278,13 +236,13 @@ def _count_low_keys(plane_bits, slots, low):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _add_moments(plane, centre, moments):  # type: ignore[no-untyped-def]
-    """Adds count, sum and sum of squares of `value - centre`, row by row."""
+def _add_moments(plane, level, centre, moments):  # type: ignore[no-untyped-def]
+    """Adds count, sum and sum of squares of `value - centre` of finite values above a level, row by row."""
     for y in range(plane.shape[0]):
         n, total, squares = 0.0, 0.0, 0.0
         for x in range(plane.shape[1]):
             v = np.float64(plane[y, x]) - centre
-            if v - v == 0:
+            if v - v == 0 and plane[y, x] > level:
                 n += 1
                 total += v
                 squares += v * v

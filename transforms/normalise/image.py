@@ -15,13 +15,13 @@ from schemas.case import CaseImage
 from schemas.reasons import Reason
 from schemas.recipe import Limits, Recipe
 from transforms.normalise import intensity, layout
-from transforms.normalise.content_hash import survey_and_hash
+from transforms.normalise.content_hash import Reading
 from transforms.normalise.grid import POSITION_DECIMALS, OutputGrid, acquisition_axis, output_grid, target_spacing
 from transforms.normalise.intensity import Encoding
 from transforms.normalise.orientation import canonicalise
 from transforms.normalise.resample import resample
 from transforms.normalise.statistics import Measured, body_box, body_threshold, measure
-from transforms.normalise.survey import Box, Survey, survey
+from transforms.normalise.survey import Box, Survey, narrow, survey
 from transforms.normalise.taps import output_size
 from transforms.rejected import Rejected
 from transforms.volume import Volume
@@ -76,20 +76,24 @@ def normalise_image(volume: Volume, case_image: CaseImage, recipe: Recipe) -> No
         done.append(f"axes turned from {native_code} to RAS")
 
     threshold = body_threshold(modality)
-    seen, digest = survey_and_hash(canonical.array_zyx, scale=canonical.scale, offset=canonical.offset)
-    _check_finite(seen, recipe.limits)
-    native = _measure(canonical, seen, threshold)
-
     grid = _output_grid(canonical, modality, recipe)
+    reading = Reading(canonical.array_zyx, scale=canonical.scale, offset=canonical.offset)
+    before = None if narrow(canonical.array_zyx.dtype) else reading.finish()
+    if before is not None:
+        _check_finite(before[0], recipe.limits)
     code = intensity.encoding(
         modality,
         volume.array_zyx.dtype if canonical.scale == volume.scale else canonical.array_zyx.dtype,
-        native.survey,
+        None if before is None else before[0],
         scale=canonical.scale,
         offset=canonical.offset,
         padding=canonical.padding,
         store=recipe.intensity.store,
     )
+
+    def look(end: int) -> bool:
+        return reading.look(end, lower=code.lower, padding=code.padding)
+
     array = resample(
         canonical.array_zyx,
         grid.taps_zyx,
@@ -98,7 +102,10 @@ def normalise_image(volume: Volume, case_image: CaseImage, recipe: Recipe) -> No
         padding=code.padding,
         gain=code.gain,
         bias=code.bias,
+        before_plane=look,
     )
+    seen, digest = before or reading.finish()
+    native = measure(canonical.array_zyx, threshold, scale=canonical.scale, offset=canonical.offset, seen=seen)
     floored = modality == "CT" and recipe.intensity.store != "native"
     padding_voxels = _replaced(canonical.array_zyx, native, code) if floored else 0
     done += _resampling_done(canonical, grid, low_pass=recipe.geometry.low_pass)
@@ -120,21 +127,17 @@ def normalise_image(volume: Volume, case_image: CaseImage, recipe: Recipe) -> No
             done.append("cropped to the body")
 
     asked = recipe.intensity.modalities.get(modality)
-    stored = measure(
-        array,
-        lambda seen: body_box(seen, threshold, scale=code.scale, offset=code.offset),
-        scale=code.scale,
-        offset=code.offset,
-        percents=intensity.wanted_percentiles(modality, asked),
-    )
+    percents = intensity.wanted_percentiles(modality, asked)
+    stored = measure(array, threshold, scale=code.scale, offset=code.offset, percents=percents)
     normalisation = intensity.default_normalisation(modality, asked, stored.percentiles)
     if recipe.intensity.store == "normalised":
         array = intensity.bake(array, normalisation, scale=code.scale, offset=code.offset)
         code = replace(code, dtype=array.dtype, scale=1 / intensity.NORMALISED_STEPS, offset=0.0, unit=None)
         done.append(f"{normalisation.kind} [{normalisation.lower:g}, {normalisation.upper:g}] mapped to [0, 1]")
+        level = (stored.stats.mean if threshold is None else threshold) - normalisation.lower
+        level = min(max(level / (normalisation.upper - normalisation.lower), 0.0), 1.0)
         normalisation = intensity.BAKED
-        box = stored.body_box
-        stored = measure(array, lambda seen: box, scale=code.scale)
+        stored = replace(measure(array, level, scale=code.scale), body_box=stored.body_box)
 
     record = SampleImage(
         name=case_image.header.name,
@@ -181,17 +184,6 @@ def _working(canonical: Volume) -> Volume:
     physical = (canonical.array_zyx * np.float64(canonical.scale) + canonical.offset).astype(np.float32)
     padding = None if canonical.padding is None else canonical.padding * canonical.scale + canonical.offset
     return replace(canonical, array_zyx=layout.settle(physical), scale=1.0, offset=0.0, padding=padding)
-
-
-def _measure(canonical: Volume, seen: Survey, threshold: float | None) -> Measured:
-    scale, offset = canonical.scale, canonical.offset
-    return measure(
-        canonical.array_zyx,
-        lambda seen: body_box(seen, threshold, scale=scale, offset=offset),
-        scale=scale,
-        offset=offset,
-        seen=seen,
-    )
 
 
 def _check_finite(seen: Survey, limits: Limits) -> None:

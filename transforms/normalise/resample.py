@@ -8,6 +8,7 @@ same bits, and there is no reassociation, contraction or library function whose 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ def resample(
     padding: float | None = None,
     gain: float = 1.0,
     bias: float = 0.0,
+    before_plane: Callable[[int], bool] | None = None,
 ) -> npt.NDArray[Any]:
     """`cast(clamp(gain * filtered + bias))` on the taps' grid; integers are rounded, halves to even.
 
@@ -43,6 +45,8 @@ def resample(
         padding: a further input value that becomes `lower`.
         gain: output units per input unit.
         bias: output value of input zero.
+        before_plane: called before each output plane with the end of the input planes (along z, exclusive) that are
+            read for it. True says that none of them holds a value that `lower` or `padding` would change.
 
     Returns:
         C-contiguous array of shape (len(taps) for z, y, x).
@@ -63,7 +67,8 @@ def resample(
     nx = rows.shape_zyx[2]
     n_rings = y.width + 1
     ring, held = np.empty((n_rings, nx)), np.empty(n_rings, dtype=np.int64)
-    clean = np.empty((2, nx), dtype=rows.flat.dtype)
+    # Without a floor every value stands; no row is copied only to be looked at.
+    cleaned, as_is = np.empty((2, nx), dtype=rows.flat.dtype), np.empty((0, nx), dtype=rows.flat.dtype)
     first_x, weights_x = x.first.astype(np.uint32), np.ascontiguousarray(x.weights.T)
     clamp_low, clamp_high = _output_range(wanted, upper)
 
@@ -71,6 +76,8 @@ def resample(
     plane = np.empty(out.shape[1:])
     starts = (z.first.astype(np.int64)[:, None] + np.arange(z.width)) * step_z
     for o in range(out.shape[0]):
+        sound = before_plane is not None and before_plane(int(taps_zyx[0].first[o]) + z.width)
+        clean = as_is if lower is None or sound else cleaned
         _plane(
             rows.flat, starts[o], z.weights[o], step_y, y.first, y.weights, first_x, weights_x, low, high, pad, clean,
             ring, held, plane,
@@ -151,7 +158,7 @@ def _plane(  # type: ignore[no-untyped-def]
         low: what values outside `low` to `high` and the value `pad` become.
         high: see low.
         pad: see low.
-        clean: (2, input voxels along x) room for two rows in which values were replaced.
+        clean: (2, input voxels along x) room for two rows in which values were replaced; (0, …): none are.
         ring: (at least width_y, input voxels along x) rows already combined along z.
         held: which input row each row of `ring` holds.
         out: (n_y, n_x).
@@ -181,9 +188,12 @@ def _combine_planes(flat, starts, start_y, weights, low, high, pad, clean, out):
         a = flat[starts[p] + start_y : starts[p] + start_y + n]
         b = flat[starts[q] + start_y : starts[q] + start_y + n]
         wa, wb = weights[p], weights[q] if q != p else 0.0
-        _replace(a, low, high, pad, clean[0])
-        _replace(b, low, high, pad, clean[1])
-        _add_rows(clean[0], clean[1], wa, wb, p == 0, out)
+        if clean.shape[0] == 0:
+            _add_rows(a, b, wa, wb, p == 0, out)
+        else:
+            _replace(a, low, high, pad, clean[0])
+            _replace(b, low, high, pad, clean[1])
+            _add_rows(clean[0], clean[1], wa, wb, p == 0, out)
 
 
 @njit(cache=True, nogil=True)

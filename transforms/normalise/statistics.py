@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,12 +51,12 @@ def body_box(seen: Survey, threshold: float | None, *, scale: float = 1.0, offse
         scale: physical = stored * scale + offset; positive.
         offset: see scale.
     """
-    return seen.box_above(seen.mean if threshold is None else (threshold - offset) / scale)
+    return seen.box_above(_level(seen, threshold, scale, offset))
 
 
 def measure(
     array_zyx: npt.NDArray[Any],
-    body: Callable[[Survey], Box | None],
+    threshold: float | None,
     *,
     scale: float = 1.0,
     offset: float = 0.0,
@@ -67,7 +67,7 @@ def measure(
 
     Args:
         array_zyx: stored values, any strides and real dtype.
-        body: where the body is, given the survey.
+        threshold: physical value above which a voxel belongs to the body, see `body_threshold`.
         scale: physical = stored * scale + offset; positive.
         offset: see scale.
         percents: percentiles to take besides `mdfp.sample.PERCENTS`.
@@ -79,8 +79,8 @@ def measure(
     if not scale > 0:
         raise ValueError(f"statistics need a positive scale, found {scale}: order would be reversed")
     seen = seen or survey(array_zyx)
-    box = body(seen)
-    dist = distribution(array_zyx, seen, box, (*PERCENTS, *percents))
+    level = _level(seen, threshold, scale, offset)
+    dist = distribution(array_zyx, seen, level, (*PERCENTS, *percents))
 
     def physical(value: float) -> float:
         return value * scale + offset
@@ -94,4 +94,9 @@ def measure(
         body_mean=None if dist.body_mean is None else physical(dist.body_mean),
         body_std=None if dist.body_std is None else dist.body_std * scale,
     )
-    return Measured(stats, box, {p: physical(dist.percentiles[p]) for p in percents}, seen, dist)
+    return Measured(stats, seen.box_above(level), {p: physical(dist.percentiles[p]) for p in percents}, seen, dist)
+
+
+def _level(seen: Survey, threshold: float | None, scale: float, offset: float) -> float:
+    """The threshold in stored units."""
+    return seen.mean if threshold is None else (threshold - offset) / scale

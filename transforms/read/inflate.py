@@ -73,7 +73,7 @@ def _ends_with_first_member(data: bytes, content: Content) -> bool:
     # The first member ends where its trailer stands. libdeflate has found it there, so if these eight bytes occur
     # nowhere but at the end of the data, then the first member ends there.
     trailer = bytes(data[-_TRAILER_BYTES:])
-    return zlib.crc32(content) == int.from_bytes(trailer[:4], "little") and (
+    return zlib.crc32(content.data) == int.from_bytes(trailer[:4], "little") and (
         data.find(trailer, _HEADER_BYTES) == len(data) - _TRAILER_BYTES
     )
 
