@@ -164,7 +164,7 @@ def _digest(workspace: Workspace, listings: Mapping[str, list[ListedObject]]) ->
         "sources": {i: s.model_dump(mode="json") for i, s in workspace.sources.items()},
         "recipe": workspace.recipe.without_locations(),
         "patient_key": workspace.keys.fingerprint,
-        "listings": listings,
+        "listings": {s: [(o.path, o.bytes, o.version) for o in listing] for s, listing in listings.items()},
     }
     return canonical.digest(content)
 

@@ -13,14 +13,21 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from mdfp.errors import MdfpError
 from transforms.retry import with_retries as with_retries
 from transforms.store import CorpusStore
+from transforms.stores.backend import Unfinished
 
 PART_PREFIX = ".part-"
 """How temporary files are called until they become visible. A killed process may leave one behind; nobody reads it."""
+
+
+REMOVED_AT_ONCE = 16
+"""Requests at a time while many objects are removed."""
 
 
 class CommitError(MdfpError):
@@ -124,6 +131,21 @@ def remove(store: CorpusStore, path: str) -> None:
         store.remote.delete(path)
         return
     (store.folder / path).unlink(missing_ok=True)
+
+
+def remove_all(store: CorpusStore, paths: Iterable[str]) -> None:
+    """Remove many, several at a time. The caller has made sure that nothing that stays names them.
+
+    Empty folders of a local corpus stay: another process may be about to write there.
+    """
+    with ThreadPoolExecutor(REMOVED_AT_ONCE) as pool:
+        list(pool.map(lambda path: remove(store, path), paths))
+
+
+def abort(store: CorpusStore, uploads: Iterable[Unfinished]) -> None:
+    """End uploads in parts that nobody will finish, so that their parts are no longer stored and billed."""
+    for upload in uploads:
+        store.remote.abort(upload)
 
 
 class _beside(contextlib.AbstractContextManager[Path]):  # noqa: N801 (used as a function)

@@ -18,7 +18,7 @@ from mdfp.errors import UsageError
 from schemas.place import Place
 from schemas.reasons import Reason
 from transforms.rejected import Rejected
-from transforms.stores.backend import Backend, ListedObject
+from transforms.stores.backend import Backend, ListedObject, Unfinished
 from transforms.stores.errors import ChangedError
 from transforms.stores.open import open_remote
 from transforms.stores.remote import Remote
@@ -262,6 +262,10 @@ class CorpusStore(_Store):
         """Objects below a folder of the corpus, sorted by path."""
         return list(self._list(prefix))
 
+    def unfinished(self) -> tuple[Unfinished, ...]:
+        """Uploads in parts that were begun and never finished; none on a local disk."""
+        return () if self.folder is not None else self.remote.unfinished()
+
 
 def _walk(folder: Path, prefix: str) -> Iterator[ListedObject]:
     with os.scandir(folder) as entries:
@@ -273,4 +277,4 @@ def _walk(folder: Path, prefix: str) -> Iterator[ListedObject]:
 
 
 def _listed(path: str, stat: os.stat_result) -> ListedObject:
-    return ListedObject(path, stat.st_size, f"mtime:{stat.st_mtime_ns}")
+    return ListedObject(path, stat.st_size, f"mtime:{stat.st_mtime_ns}", stat.st_mtime)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import time
 
 import pytest
 
@@ -112,3 +113,17 @@ def test_what_does_not_pass_is_raised_at_once():
     with pytest.raises(FileNotFoundError):
         commit.with_retries(missing, attempts=4, first_wait_s=0)
     assert len(calls) == 1
+
+
+def test_many_are_removed_and_what_is_not_there_is_passed_over(store):
+    for name in ("a/1", "a/2", "b/3"):
+        commit.create_bytes(b"x", store, name)
+    commit.remove_all(store, ["a/1", "b/3", "c/4"])
+    assert [o.path for o in store.list("")] == ["a/2"]
+
+
+def test_a_listing_says_when_an_object_was_made(store):
+    before = time.time()
+    commit.create_bytes(b"x", store, "a/1")
+    (found,) = store.list("a")
+    assert before - 2 <= found.modified <= time.time() + 2

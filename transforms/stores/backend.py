@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -27,6 +27,23 @@ class ListedObject:
     bytes: int
     version: str
     """ETag or generation of the store; `mtime:<ns>` of a local file."""
+    modified: float | None = field(default=None, compare=False, repr=False)
+    """Unix time of its creation by the store's clock, where a listing says it. No part of what the object is."""
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """An upload in parts that somebody began and did not finish: stored, billed, and seen by no listing.
+
+    Attributes:
+        path: below the root, the object that it would have become.
+        id: the store's name for it.
+        begun: Unix time, by the store's clock.
+    """
+
+    path: str
+    id: str
+    begun: float
 
 
 @dataclass(frozen=True)
@@ -105,6 +122,14 @@ class Backend(Protocol):
         Raises:
             FileExistsError: `only_new`, and one is there.
         """
+        ...
+
+    def unfinished(self) -> Iterator[Unfinished]:
+        """Uploads in parts that were begun and neither finished nor ended, of stores that have such."""
+        ...
+
+    def abort(self, upload: Unfinished) -> None:
+        """End an upload, parts and all; nothing when it is no longer there."""
         ...
 
     def delete(self, path: str) -> None:

@@ -7,6 +7,7 @@ create what is there, `transforms.probe` finds out.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import fsspec
 
 from schemas.place import Place
 from transforms.stores import errors
-from transforms.stores.backend import Got, ListedObject, Retry
+from transforms.stores.backend import Got, ListedObject, Retry, Unfinished
 
 VERSION_KEYS = (
     "generation",
@@ -28,6 +29,9 @@ VERSION_KEYS = (
     "created",
 )
 """What file systems call the version of an object, the surest first."""
+
+TIME_KEYS = ("LastModified", "last_modified", "updated", "mtime", "timeCreated", "created")
+"""What they call the time it was made."""
 
 
 class GenericBackend:
@@ -49,7 +53,7 @@ class GenericBackend:
         for name, info in found.items():
             path = name[len(self._base) :].lstrip("/")
             if path != prefix or not prefix:
-                yield ListedObject(path, int(info["size"]), _version(info))
+                yield ListedObject(path, int(info["size"]), _version(info), _modified(info))
 
     def head(self, path: str) -> ListedObject | None:
         """The file system's info."""
@@ -74,6 +78,13 @@ class GenericBackend:
         self._try(path, lambda p: self._fs.put_file(str(file), p, mode="create" if only_new else "overwrite"))
         return False
 
+    def unfinished(self) -> Iterator[Unfinished]:
+        """None that a file system could name."""
+        return iter(())
+
+    def abort(self, upload: Unfinished) -> None:
+        """Nothing: there are none."""
+
     def delete(self, path: str) -> None:
         """Remove a file."""
         try:
@@ -93,3 +104,20 @@ def _version(info: dict[str, Any]) -> str:
         if info.get(key):
             return f"{key.lower()}:{str(info[key]).strip(chr(34))}"
     return f"size:{info['size']}"
+
+
+def _modified(info: dict[str, Any]) -> float | None:
+    """Unix time of an object, whatever a file system calls it and however it writes it; None where it says none."""
+    for key in TIME_KEYS:
+        value = info.get(key)
+        if isinstance(value, (int, float)):
+            return float(value)
+        if isinstance(value, str):
+            try:
+                value = datetime.fromisoformat(value)
+            except ValueError:
+                continue
+        if isinstance(value, datetime):
+            # Without a zone it is UTC, as in all that stores say.
+            return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+    return None

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from transforms.retry import wait, with_retries
 from transforms.stores import limits
-from transforms.stores.backend import Backend, Got, ListedObject
+from transforms.stores.backend import Backend, Got, ListedObject, Unfinished
 from transforms.stores.errors import ChangedError, StoreError, TransientStoreError, may_pass
 
 T = TypeVar("T")
@@ -138,6 +138,14 @@ class Remote:
     def replace(self, path: str, content: bytes | Path) -> None:
         """Put an object, whatever was there."""
         self._again(lambda: self._put(path, content, only_new=False))
+
+    def unfinished(self) -> tuple[Unfinished, ...]:
+        """Uploads in parts that were begun and never finished."""
+        return self._request(lambda: tuple(self.backend.unfinished()))
+
+    def abort(self, upload: Unfinished) -> None:
+        """End such an upload."""
+        self._request(lambda: self.backend.abort(upload))
 
     def delete(self, path: str) -> None:
         """Remove an object; nothing when it is not there."""

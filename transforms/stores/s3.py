@@ -21,7 +21,7 @@ from fsspec.asyn import sync
 
 from schemas.place import Place
 from transforms.stores import errors, limits
-from transforms.stores.backend import Got, ListedObject, Retry
+from transforms.stores.backend import Got, ListedObject, Retry, Unfinished
 from transforms.stores.errors import ChangedError, StoreError
 
 CONNECT_TIMEOUT_S = 10
@@ -83,7 +83,8 @@ class S3Backend:
             page = retry(lambda: self._call("list_objects_v2", None, Prefix=start, **token))  # noqa: B023 (called at once)
             for item in page.get("Contents", ()):
                 if not item["Key"].endswith("/"):
-                    yield ListedObject(item["Key"][len(self._prefix) :], int(item["Size"]), _version(item["ETag"]))
+                    path, version = item["Key"][len(self._prefix) :], _version(item["ETag"])
+                    yield ListedObject(path, int(item["Size"]), version, item["LastModified"].timestamp())
             if not page.get("IsTruncated"):
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}
@@ -151,6 +152,22 @@ class S3Backend:
             raise
         digest = hashlib.md5(b"".join(bytes.fromhex(md5) for _, md5 in sent), usedforsecurity=False).hexdigest()
         return self._compare(path, answer, f"{digest}-{len(sent)}")
+
+    def unfinished(self) -> Iterator[Unfinished]:
+        """ListMultipartUploads, a page at a time."""
+        marker: dict[str, Any] = {}
+        while True:
+            page = self._call("list_multipart_uploads", None, Prefix=self._prefix, **marker)
+            for item in page.get("Uploads", ()):
+                yield Unfinished(item["Key"][len(self._prefix) :], item["UploadId"], item["Initiated"].timestamp())
+            if not page.get("IsTruncated"):
+                return
+            marker = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+
+    def abort(self, upload: Unfinished) -> None:
+        """AbortMultipartUpload."""
+        with suppress(FileNotFoundError):
+            self._call("abort_multipart_upload", upload.path, UploadId=upload.id)
 
     def delete(self, path: str) -> None:
         """DELETE."""
