@@ -10,7 +10,7 @@ BENCH  ?= .venv-bench
 
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help demo test lint types check torch bench-preprocess bench-stream bench-pipeline constraints schemas clean
+.PHONY: help demo test stores lint types check torch bench-preprocess bench-stream bench-pipeline constraints schemas clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -61,6 +61,10 @@ bench-pipeline: $(READY)
 
 bench-stream: $(BENCH)/.ready
 	$(BENCH)/bin/python -m benchmarks.stream
+
+# make stores   real object stores on this machine, and what was proved on each (STORES=versitygw for one of them)
+stores: $(READY)
+	$(BIN)/python -m infra.servers prove $(STORES)
 
 # make schemas      write the JSON Schemas of sources and recipes anew
 schemas: $(READY)

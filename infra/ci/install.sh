@@ -15,3 +15,7 @@ python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 
 python3 -c 'import ensurepip, venv' 2>/dev/null || need python3-venv python3-venv
 # A second reader of DICOM to agree with.
 need dcm2niix dcm2niix
+# Stores on this machine (make stores): a web server, and what Azurite runs on. Their services are not started.
+export RUNLEVEL=1
+PATH=$PATH:/usr/sbin need nginx nginx-light
+need npm npm

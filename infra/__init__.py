@@ -1,0 +1,1 @@
+"""How the project is deployed and tried out: images, clusters, servers and engines for tests."""
