@@ -11,6 +11,7 @@ from mdfp.errors import MdfpError, UsageError
 from pipelines.console import Console, duration, megabytes
 from pipelines.gate import require_pass
 from pipelines.inventory import read_inventory
+from pipelines.rejects import write_missing_rejects
 from pipelines.workspace import Workspace
 from transforms.plan import files, planner
 from transforms.plan.history import load_holes
@@ -35,6 +36,7 @@ def plan(workspace: Workspace, selection: Selection, console: Console) -> Plan:
     """
     inventory = read_inventory(workspace)
     published = load_published(workspace.corpus)
+    write_missing_rejects(workspace, published.manifest.number if published else 0)
     made = planner.make_plan(
         workspace.recipe,
         workspace.sources,

@@ -127,6 +127,8 @@ def _write_surroundings(
 ) -> None:
     store = workspace.corpus
     commit.replace(assembly.table_bytes(Reject, rejects), store, assembly.rejects_path(manifest.number))
+    if newest_number(store) > manifest.number:
+        return  # what is not numbered speaks of the newest manifest, whose publish writes it
     commit.replace(assembly.attribution(manifest).encode(), store, "ATTRIBUTION.md")
     write_report(workspace, plan, manifest, samples, rejects, result)
     commit.replace(f"{manifest.number}\n".encode(), store, LATEST)
