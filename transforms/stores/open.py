@@ -17,11 +17,15 @@ from transforms.stores.remote import Remote
 BACKENDS = {
     "s3": ("s3", "S3Backend", "build"),
     "s3a": ("s3", "S3Backend", "build"),
+    "gs": ("gcs", "GcsBackend", "gcs"),
+    "gcs": ("gcs", "GcsBackend", "gcs"),
+    "az": ("azure", "AzureBackend", "azure"),
+    "abfs": ("azure", "AzureBackend", "azure"),
+    "abfss": ("azure", "AzureBackend", "azure"),
+    "http": ("http", "HttpBackend", "build"),
+    "https": ("http", "HttpBackend", "build"),
 }
 """Protocol → (module of this package, class, extra that installs what it needs)."""
-
-ENTERED = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "http", "https")
-"""Protocols for which `access:` means something."""
 
 
 def open_remote(place: Place) -> Remote:
@@ -51,7 +55,7 @@ def _generic(place: Place) -> Backend:
     from transforms.stores.generic import GenericBackend
 
     if place.access.anonymous or place.access.requester_pays:
-        raise UsageError(f"{redacted(place.url)}: access: is known for {', '.join(ENTERED)}; leave it out")
+        raise UsageError(f"{redacted(place.url)}: access: is known for {', '.join(BACKENDS)}; leave it out")
     try:
         return GenericBackend(place)
     except ImportError as error:
@@ -59,5 +63,5 @@ def _generic(place: Place) -> Backend:
             f"{place.url}: its file system needs a library that is not installed: {error}"
         ) from error
     except ValueError as error:
-        known = ", ".join(sorted({*ENTERED, *fsspec.registry}))
+        known = ", ".join(sorted({*BACKENDS, *fsspec.registry}))
         raise UsageError(f"{place.url}: expected a folder or a URL; known are {known}") from error

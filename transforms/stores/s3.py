@@ -28,6 +28,9 @@ CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 60
 """Without a byte of the answer."""
 
+PAGE = 1000
+"""Objects in one answer of a listing; S3 gives no more."""
+
 MOST_PARTS = 10_000
 """S3 takes no more in one upload."""
 
@@ -76,11 +79,11 @@ class S3Backend:
         self._more = {"RequestPayer": "requester"} if place.access.requester_pays else {}
 
     def list(self, prefix: str, retry: Retry) -> Iterator[ListedObject]:
-        """Pages of a thousand, one in memory at a time. Markers of empty folders are no objects."""
+        """A page at a time in memory. Markers of empty folders are no objects."""
         start = f"{self._prefix}{prefix.rstrip('/')}/" if prefix else self._prefix
         token: dict[str, Any] = {}
         while True:
-            page = retry(lambda: self._call("list_objects_v2", None, Prefix=start, **token))  # noqa: B023 (called at once)
+            page = retry(lambda: self._call("list_objects_v2", None, Prefix=start, MaxKeys=PAGE, **token))  # noqa: B023 (called at once)
             for item in page.get("Contents", ()):
                 if not item["Key"].endswith("/"):
                     path, version = item["Key"][len(self._prefix) :], _version(item["ETag"])
