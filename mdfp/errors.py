@@ -23,6 +23,10 @@ class MissingExtraError(MdfpError, ImportError):
     """An optional library is needed for what was asked."""
 
 
+class CancelledError(MdfpError):
+    """Somebody asked a build to stop. What was committed stays; a later build goes on from there."""
+
+
 def require(module: str, extra: str) -> None:
     """Raise a helpful error when an optional library is absent.
 

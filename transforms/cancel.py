@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mdfp import canonical
-from mdfp.errors import MdfpError
+from mdfp.errors import CancelledError
 from transforms import commit
 from transforms.store import CorpusStore
 
@@ -20,10 +20,6 @@ FOLDER = "telemetry/cancel"
 
 Mode = Literal["finish", "now"]
 """`finish`: workers end the shard they are at. `now`: the driver ends the engine's job as well."""
-
-
-class CancelledError(MdfpError):
-    """Somebody asked this build to stop. What was committed stays; a later build goes on from there."""
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from mdfp.errors import CancelledError
 from transforms import cancel
-from transforms.cancel import CancelledError, CancelWatch
+from transforms.cancel import CancelWatch
 from transforms.store import CorpusStore
 
 PLAN = "plans/aaaa-bbbb"
