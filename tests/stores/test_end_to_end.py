@@ -1,0 +1,232 @@
+"""The corpus of the demo recipe, built with the normal command line from and to each store, against a local build.
+
+What must be equal: every shard, every index and the table of rejects, byte for byte; the manifest but for its plan id.
+A plan pins the version of each object it reads (ETag, generation), which every store makes in its own way: two stores
+that hold the same bytes have different plans, and the same shards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from examples import phantom
+from infra.servers.servers import ACCESS_KEY, ACCOUNT_KEY, SECRET_KEY
+
+pytestmark = pytest.mark.stores
+
+CHECKOUT = Path(__file__).parents[2]
+RECIPE = CHECKOUT / "examples" / "recipes" / "demo.yaml"
+PATIENT_KEY = "a key for tests, of sixteen bytes and more"
+EQUAL = ("shards/", "index/", "rejects/", "manifests/")
+"""What must not depend on where a corpus is built from or to."""
+
+COMMAND_TIMEOUT_S = 300
+UPLOADS = 8
+
+STREAM = """
+import hashlib, sys, mdfp
+def digest(array):
+    return hashlib.sha256(array.tobytes()).hexdigest()
+for sample in mdfp.open(sys.argv[1]).loader(sys.argv[2], seed=7):
+    print(sample.key, digest(sample.image(values="stored")), *(digest(sample.label(e.layer)) for e in sample.record.labels))
+"""
+
+
+def command(words: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """A process as people start it: it knows the store by its environment alone."""
+    foreign = ("AWS_", "AZURE_", "GOOGLE_", "FSSPEC_", "STORAGE_EMULATOR_HOST")
+    mine = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
+    return subprocess.run(
+        [sys.executable, *words],
+        cwd=CHECKOUT,
+        env={**mine, "PYTHONPATH": str(CHECKOUT), "MDFP_PATIENT_KEY": PATIENT_KEY, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=COMMAND_TIMEOUT_S,
+    )
+
+
+@dataclass(frozen=True)
+class Job:
+    """Raw data at one place, a corpus to be at another, and what was said while it was made.
+
+    Attributes:
+        roots: address of each source.
+        out: address of the corpus.
+        environment: how its places are entered.
+        objects: everything below `out` now: path → bytes.
+        said: standard output and error of each command.
+    """
+
+    roots: dict[str, str]
+    out: str
+    environment: dict[str, str]
+    objects: Callable[[], dict[str, bytes]]
+    said: list[str] = field(default_factory=list)
+
+    def run(self, name: str, *more: str, recipe: Path = RECIPE, out: str | None = None) -> dict[str, object]:
+        """The last line of `python -m pipelines NAME`, read as JSON."""
+        roots = [word for source, url in self.roots.items() for word in ("--root", f"{source}={url}")]
+        words = ["-m", "pipelines", name, str(recipe), "--out", out or self.out, *roots, "--json", *more]
+        done = command(words, self.environment)
+        self.said.append(done.stdout + done.stderr)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+
+def below(folder: Path) -> dict[str, bytes]:
+    return {str(f.relative_to(folder)): f.read_bytes() for f in sorted(folder.rglob("*")) if f.is_file()}
+
+
+@pytest.fixture(scope="session")
+def raw(tmp_path_factory) -> Path:
+    """The phantom bucket: four sources, 216 objects, planted faults and no more."""
+    folder = tmp_path_factory.mktemp("phantom") / "bucket"
+    phantom.write_bucket(folder, scale="small", patients=0)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def local(raw, tmp_path_factory) -> Job:
+    """What everything is compared with."""
+    folder = tmp_path_factory.mktemp("local") / "corpus"
+    job = Job({s: str(raw / s) for s in phantom.SOURCES}, str(folder), {}, lambda: below(folder))
+    job.run("run", "--workers", "1", "--max-holes", "0.9")
+    return job
+
+
+@pytest.fixture(scope="session")
+def job(server, raw, new_place, tmp_path_factory) -> Job:
+    """The corpus built from the server; and to it, where it takes one."""
+    place = new_place(server)
+    names = below(raw)
+    with ThreadPoolExecutor(UPLOADS) as pool:
+        list(pool.map(lambda name: place.client.put(place.path(f"raw/{name}"), names[name]), names))
+    roots = {source: place.url(f"raw/{source}") for source in phantom.SOURCES}
+    if server.writable:
+
+        def objects() -> dict[str, bytes]:
+            paths = sorted(n for n in place.client.names(place.bucket) if n.startswith("corpus/"))
+            with ThreadPoolExecutor(UPLOADS) as readers:
+                found = readers.map(lambda path: place.client.read(place.path(path)), paths)
+                return {p.removeprefix("corpus/"): data or b"" for p, data in zip(paths, found, strict=True)}
+
+        job = Job(roots, place.url("corpus"), dict(server.environment), objects)
+    else:
+        # Read-only: the corpus is made beside what it serves, and then served.
+        folder = server.data / place.bucket / "corpus"
+        job = Job(roots, str(folder), dict(server.environment), lambda: below(folder))
+    job.run("run", "--workers", "1", "--max-holes", "0.9")
+    return job
+
+
+@pytest.fixture
+def address(job, server) -> str:
+    """Where readers find the corpus."""
+    if server.writable:
+        return job.out
+    return server.url(str(Path(job.out).relative_to(server.data)))
+
+
+def equal_parts(objects: dict[str, bytes]) -> dict[str, str]:
+    """sha256 of what must be equal; of manifests without what names the plan."""
+    digests = {}
+    for path, data in objects.items():
+        if path.startswith("manifests/"):
+            manifest = json.loads(data)
+            assert manifest.pop("plan_id")
+            data = json.dumps(manifest, sort_keys=True).encode()
+        if path.startswith(EQUAL):
+            digests[path] = hashlib.sha256(data).hexdigest()
+    return digests
+
+
+@pytest.mark.proves("built from and to it: shards, index, manifest as local")
+def test_a_corpus_built_from_and_to_a_store_has_the_bytes_of_a_local_one(job, local):
+    expected = equal_parts(local.objects())
+    assert {path.partition("/")[0] for path in expected} == {part.rstrip("/") for part in EQUAL}
+    assert equal_parts(job.objects()) == expected
+
+
+@pytest.mark.proves("mdfp verify finds no fault")
+def test_a_remote_corpus_verifies(job, server, address):
+    done = command(["-m", "mdfp", "verify", address], dict(server.environment))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.proves("streams the voxels of a local one")
+def test_a_remote_corpus_streams_what_a_local_one_does(job, local, server, address):
+    here, there = ({}, local.out), (dict(server.environment), address)
+    streamed = [command(["-c", STREAM, url, "train"], environment) for environment, url in (here, there)]
+    assert [s.returncode for s in streamed] == [0, 0], streamed[1].stderr
+    assert streamed[1].stdout == streamed[0].stdout
+    assert len(streamed[0].stdout.splitlines()) > 5
+
+
+@pytest.mark.proves("a second run adds nothing")
+def test_a_second_run_adds_nothing(job):
+    before = job.objects()
+    said = job.run("run", "--workers", "1", "--max-holes", "0.9")
+    assert said == {"samples": 0, "new": False}
+    after = job.objects()
+    assert {p: d for p, d in after.items() if not p.startswith("telemetry/")} == {
+        p: d for p, d in before.items() if not p.startswith("telemetry/")
+    }
+
+
+@pytest.mark.proves("an object changed after the inventory is a hole")
+def test_an_object_that_changed_after_the_inventory_is_a_hole_with_that_reason(server, raw, new_place, tmp_path):
+    place = new_place(server)
+    names = below(raw / "phantom-mr")
+    for name, data in names.items():
+        place.client.put(place.path(f"raw/{name}"), data)
+    recipe = tmp_path / "changed.yaml"
+    recipe.write_text(
+        "corpus: changed\nout: corpus\n"
+        f"sources: [{{id: phantom-mr, manifest: {CHECKOUT}/examples/sources/phantom-mr.yaml}}]\n"
+        "terms: {accept: [CC-BY-4.0]}\nlabels: {space: [liver, spleen]}\n"
+    )
+    out = place.url("corpus") if server.writable else str(tmp_path / "corpus")
+    job = Job({"phantom-mr": place.url("raw")}, out, dict(server.environment), dict)
+    job.run("inventory", recipe=recipe)
+    job.run("plan", recipe=recipe)
+    image = next(name for name in sorted(names) if name.startswith("images/"))
+    other = bytearray(names[image])
+    other[-1] ^= 0xFF  # of the same length
+    place.client.put(place.path(f"raw/{image}"), bytes(other))
+    built = job.run("build", "--workers", "1", "--max-holes", "0.9", recipe=recipe)
+    assert built["holes"] == {"source_changed": 1}
+    assert built["samples"] == 1
+
+
+def texts(path: str, data: bytes) -> str:
+    """Everything that can be read in an object."""
+    if path.endswith(".parquet"):
+        table = pq.read_table(io.BytesIO(data))
+        return f"{table.schema.metadata} {table.to_pylist()}"
+    return data.decode("utf-8", errors="replace")
+
+
+@pytest.mark.proves("no credential or endpoint in anything written or said")
+def test_nothing_written_or_said_names_a_credential_or_an_endpoint(job, server):
+    secrets = [ACCESS_KEY, SECRET_KEY, ACCOUNT_KEY]
+    written = {path: texts(path, data) for path, data in job.objects().items()}
+    assert any(path.endswith(".parquet") for path in written)
+    # The address of a web server is where its files are, and may be said to the person who gave it.
+    endpoints = [f"127.0.0.1:{server.port}", f"localhost:{server.port}"]
+    assert [p for p, text in written.items() if any(s in text for s in (*secrets, *endpoints))] == []
+    said = "".join(job.said)
+    assert [s for s in (secrets if server.protocol == "http" else [*secrets, *endpoints]) if s in said] == []
