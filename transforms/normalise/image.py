@@ -21,7 +21,7 @@ from transforms.normalise.intensity import Encoding
 from transforms.normalise.orientation import canonicalise
 from transforms.normalise.resample import resample
 from transforms.normalise.statistics import Measured, body_box, body_threshold, measure
-from transforms.normalise.survey import Box, Survey, narrow, survey
+from transforms.normalise.survey import Box, NarrowSurvey, Survey, narrow, survey
 from transforms.normalise.taps import output_size
 from transforms.rejected import Rejected
 from transforms.volume import Volume
@@ -94,6 +94,13 @@ def normalise_image(volume: Volume, case_image: CaseImage, recipe: Recipe) -> No
     def look(end: int) -> bool:
         return reading.look(end, lower=code.lower, padding=code.padding)
 
+    following: list[NarrowSurvey] = []
+
+    def follow(made: npt.NDArray[Any], end: int) -> None:
+        if not following:
+            following.append(NarrowSurvey(made))
+        following[0].look(end)
+
     array = resample(
         canonical.array_zyx,
         grid.taps_zyx,
@@ -103,7 +110,9 @@ def normalise_image(volume: Volume, case_image: CaseImage, recipe: Recipe) -> No
         gain=code.gain,
         bias=code.bias,
         before_plane=look,
+        after_plane=follow if narrow(code.dtype) else None,
     )
+    followed = following[0].finish() if following else survey(array)
     seen, digest = before or reading.finish()
     native = measure(canonical.array_zyx, threshold, scale=canonical.scale, offset=canonical.offset, seen=seen)
     floored = modality == "CT" and recipe.intensity.store != "native"
@@ -118,17 +127,18 @@ def normalise_image(volume: Volume, case_image: CaseImage, recipe: Recipe) -> No
 
     crop = None
     if recipe.geometry.crop == "foreground":
-        box = body_box(survey(array), threshold, scale=code.scale, offset=code.offset)
+        box = body_box(followed, threshold, scale=code.scale, offset=code.offset)
         if box is None:
             warnings.append("no body found, not cropped")
         elif box != (0, 0, 0, *grid.shape_zyx):
             crop, grid = box, grid.cut(box)
             array = np.ascontiguousarray(array[box[0] : box[3], box[1] : box[4], box[2] : box[5]])
+            followed = survey(array)
             done.append("cropped to the body")
 
     asked = recipe.intensity.modalities.get(modality)
     percents = intensity.wanted_percentiles(modality, asked)
-    stored = measure(array, threshold, scale=code.scale, offset=code.offset, percents=percents)
+    stored = measure(array, threshold, scale=code.scale, offset=code.offset, percents=percents, seen=followed)
     normalisation = intensity.default_normalisation(modality, asked, stored.percentiles)
     if recipe.intensity.store == "normalised":
         array = intensity.bake(array, normalisation, scale=code.scale, offset=code.offset)

@@ -30,6 +30,7 @@ def resample(
     gain: float = 1.0,
     bias: float = 0.0,
     before_plane: Callable[[int], bool] | None = None,
+    after_plane: Callable[[npt.NDArray[Any], int], object] | None = None,
 ) -> npt.NDArray[Any]:
     """`cast(clamp(gain * filtered + bias))` on the taps' grid; integers are rounded, halves to even.
 
@@ -47,6 +48,7 @@ def resample(
         bias: output value of input zero.
         before_plane: called before each output plane with the end of the input planes (along z, exclusive) that are
             read for it. True says that none of them holds a value that `lower` or `padding` would change.
+        after_plane: called after each output plane with the result so far and the number of its planes that are done.
 
     Returns:
         C-contiguous array of shape (len(taps) for z, y, x).
@@ -86,6 +88,8 @@ def resample(
             _store_float(plane, gain, bias, clamp_low, clamp_high, out[o])
         else:
             _store_integer(plane, gain, bias, clamp_low, clamp_high, out[o])
+        if after_plane is not None:
+            after_plane(out, o + 1)
     return out
 
 
