@@ -243,6 +243,14 @@ class CorpusStore(_Store):
         """
         return self._read(path, 0, None)
 
+    def read_range(self, path: str, start: int, end: int) -> bytes:
+        """Bytes [start, end) of an object; short when the object is.
+
+        Raises:
+            FileNotFoundError: it is not there.
+        """
+        return self._read(path, start, end)
+
     def sha256(self, path: str) -> str:
         """Hex digest of an object, read a part at a time.
 
