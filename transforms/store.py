@@ -281,7 +281,11 @@ def _walk(folder: Path, prefix: str) -> Iterator[ListedObject]:
             if entry.is_dir(follow_symlinks=False):
                 yield from _walk(folder / entry.name, f"{prefix}{entry.name}/")
             elif entry.is_file():
-                yield _listed(f"{prefix}{entry.name}", entry.stat())
+                try:
+                    stat = entry.stat()
+                except FileNotFoundError:  # a writer's temporary file, which became visible under its own name
+                    continue
+                yield _listed(f"{prefix}{entry.name}", stat)
 
 
 def _listed(path: str, stat: os.stat_result) -> ListedObject:

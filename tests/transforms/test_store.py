@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import contextlib
+import os
+
 import pytest
 
 from mdfp.errors import UsageError
@@ -75,3 +78,18 @@ def test_sizes_tell_what_is_there(bucket):
     assert corpus.size("a.nii") == 10
     assert corpus.size("none") is None
     assert corpus.list("nowhere") == []
+
+
+def test_a_file_that_goes_while_it_is_listed_is_passed_over(tmp_path, monkeypatch):
+    """A writer's temporary file lives for a moment, also while somebody counts markers."""
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_bytes(b"x")
+    original = os.scandir
+
+    def scan(folder):
+        found = list(original(folder))
+        (tmp_path / "b").unlink()
+        return contextlib.nullcontext(found)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    assert [o.path for o in CorpusStore(str(tmp_path)).list("")] == ["a", "c"]
