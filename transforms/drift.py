@@ -1,7 +1,7 @@
-"""What became of the objects that published samples were made of: changed, touched or deleted since.
+"""What became of the cases that published samples were made of: gone, changed or touched since.
 
-Published samples stay as they are; these are findings for whoever decides whether to build a case anew. Tables go in
-and counts come out, so that forty million objects are a join and not as many Python objects.
+Published samples stay as they are; these are findings for whoever decides whether to build a case anew. A plan and an
+inventory hold a digest of each case's objects, so that a million cases are two columns and a join.
 """
 
 from __future__ import annotations
@@ -12,8 +12,12 @@ from typing import Annotated
 import pyarrow as pa
 import pyarrow.compute as pc
 
-KINDS = ("deleted", "changed", "touched")
-"""From the worst to the least: an object is gone; its size or version is another; only its local file's time is."""
+KINDS = ("gone", "changed", "touched")
+"""From the worst to the least: no case of that id is found any more; an object's size or version is another, or an object
+came or went; a local file was written again with the same size."""
+
+COLUMNS = ("case_id", "objects_digest", "content_digest")
+"""What is compared: digests of a case's objects with the times of local files, and without."""
 
 MAX_CASES = 50
 """Case ids kept of each kind; the count beside them is complete."""
@@ -23,37 +27,27 @@ MAX_CASES = 50
 class Drift:
     """Published cases of one kind."""
 
-    kind: Annotated[str, "deleted, changed or touched"]
+    kind: Annotated[str, "gone, changed or touched"]
     count: Annotated[int, "cases"]
     cases: Annotated[tuple[str, ...], "ids of some of them, sorted"]
 
 
 def drift(made_of: pa.Table, found: pa.Table) -> tuple[Drift, ...]:
-    """How the objects of published cases differ from what lies in the sources now; a case counts for its worst object.
+    """How the published cases differ from what an inventory found.
 
     Args:
-        made_of: columns case_id, source, path, bytes, version: the objects that published samples were made of.
-        found: columns source, path, bytes, version: what the sources' listings show now.
+        made_of: the columns `COLUMNS` of the cases that have a published sample, from the plans they were built by.
+        found: the same columns of an inventory.
     """
-    now = found.select(["source", "path", "bytes", "version"]).rename_columns(
-        ["source", "path", "now_bytes", "now_version"]
-    )
-    joined = made_of.join(now, keys=["source", "path"], join_type="left outer")
-    deleted = pc.is_null(joined["now_bytes"])
-    other_size = pc.fill_null(pc.not_equal(joined["bytes"], joined["now_bytes"]), False)
-    other_version = pc.fill_null(pc.not_equal(joined["version"], joined["now_version"]), False)
-    # A copied folder has other times and the same bytes: no more than a hint.
-    local = pc.starts_with(joined["version"], "mtime:")
-    kinds = {
-        "deleted": deleted,
-        "changed": pc.or_(other_size, pc.and_(other_version, pc.invert(local))),
-        "touched": pc.and_(other_version, local),
-    }
-    seen: set[str] = set()
+    now = found.select(list(COLUMNS)).rename_columns(["case_id", "objects_now", "content_now"])
+    joined = made_of.select(list(COLUMNS)).join(now, keys="case_id", join_type="left outer")
+    gone = pc.is_null(joined["content_now"])
+    changed = pc.fill_null(pc.not_equal(joined["content_digest"], joined["content_now"]), False)
+    other = pc.fill_null(pc.not_equal(joined["objects_digest"], joined["objects_now"]), False)
+    touched = pc.and_not(other, changed)
     result = []
-    for kind in KINDS:
-        cases = set(pc.unique(joined.filter(kinds[kind])["case_id"]).to_pylist()) - seen
-        seen |= cases
+    for kind, mask in zip(KINDS, (gone, changed, touched), strict=True):
+        cases = sorted(str(c) for c in joined.filter(mask)["case_id"].to_pylist())
         if cases:
-            result.append(Drift(kind, len(cases), tuple(sorted(cases)[:MAX_CASES])))
+            result.append(Drift(kind, len(cases), tuple(cases[:MAX_CASES])))
     return tuple(result)

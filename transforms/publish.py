@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from mdfp import manifest as manifests
 from mdfp.manifest import HoleCount, IndexEntry, Manifest, ShardEntry, SourceTerms, SplitTotal
 from schemas.case import Reject
 from schemas.plan import Marker
+from schemas.reasons import Reason
 from schemas.recipe import Recipe
 from schemas.source import Source
 from transforms import environment
@@ -138,4 +140,9 @@ def all_rejects(plan: Plan, markers: Sequence[Marker]) -> list[Reject]:
         for a in plan.assignments
         if a.shard is None and a.left_out is not None
     ]
-    return [*plan.rejects, *left_out, *(h for m in markers for h in m.holes)]
+    return [_unnamed(r) for r in (*plan.rejects, *left_out, *(h for m in markers for h in m.holes))]
+
+
+def _unnamed(reject: Reject) -> Reject:
+    """A reject without the name of its case when that was taken back: it is counted, and no longer shown."""
+    return dataclasses.replace(reject, case_id=None) if reject.reason == Reason.WITHDRAWN else reject

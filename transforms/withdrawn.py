@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from mdfp import arrow, canonical
-from mdfp.sample import Sample
-from schemas.case import Case
 from transforms import commit
 from transforms.store import CorpusStore
 
 FOLDER = "withdrawn"
+
+PURGED = f"{FOLDER}/purged-"
+"""Empty files of this name and a manifest's number say: what it and earlier ones no longer name was deleted."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,22 @@ class Withdrawal:
     cases: Annotated[tuple[str, ...], "case ids"]
     patients: Annotated[tuple[str, ...], "pseudonyms of patients: none of their cases, known or to come"]
     sources: Annotated[tuple[str, ...], "ids of sources: none of their cases, known or to come"]
+
+
+class Traced(Protocol):
+    """A case, a candidate for one, or the sample that it became."""
+
+    @property
+    def case_id(self) -> str:
+        """Its id."""
+
+    @property
+    def patient(self) -> str:
+        """Pseudonym of its patient."""
+
+    @property
+    def source(self) -> str:
+        """Id of its source."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +57,7 @@ class Withdrawn:
     def __bool__(self) -> bool:
         return bool(self.cases or self.patients or self.sources)
 
-    def has(self, record: Case | Sample) -> bool:
+    def has(self, record: Traced) -> bool:
         """Whether a case, or the sample it became, was taken back."""
         return record.case_id in self.cases or record.patient in self.patients or record.source in self.sources
 
@@ -79,7 +96,7 @@ def add(store: CorpusStore, withdrawal: Withdrawal) -> Withdrawn:
     known = load(store)
     if known.covers(withdrawal):
         return known
-    number = 1 + len(store.list(FOLDER))
+    number = 1 + sum(o.path.endswith(".json") for o in store.list(FOLDER))
     while not commit.create_bytes(canonical.pretty(withdrawal), store, withdrawal_path(number)):
         number += 1
     return load(store)

@@ -1,0 +1,345 @@
+"""Take cases back after publication: a new manifest without them, then their bytes go.
+
+    1  withdrawn/000001.json   from now on no plan takes them
+    2  new tars, new indexes   invisible: content names that nothing names yet
+    3  manifests/<N+1>.json    create-only: readers who open the corpus from now on do not see them
+    4  markers                 of the shards that were rewritten, so that no build makes the old ones again
+    5  report and the rest     of the new manifest
+    6  the old tars, index files and rows are deleted
+
+Each step is a function of what the ones before left behind, so the command may die anywhere and be given again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mdfp import arrow, canonical, index
+from mdfp import manifest as manifests
+from mdfp.errors import NoCorpusError
+from mdfp.manifest import IndexEntry, Manifest, ShardEntry
+from mdfp.sample import Sample
+from pipelines.console import Console
+from pipelines.publish import LostRaceError, complete
+from pipelines.workspace import Workspace
+from schemas.case import Reject
+from schemas.plan import Marker, ShardPlan
+from schemas.reasons import Reason
+from transforms import commit
+from transforms import withdrawn as tombstones
+from transforms.plan import files
+from transforms.plan.files import PlanReader
+from transforms.plan.published import newest_number
+from transforms.publish import index_path, table_bytes
+from transforms.rewrite import check_sha256, without
+from transforms.rows import made_digest, read_rows, read_samples, write_rows
+from transforms.shard import marker_path, read_marker
+from transforms.store import CorpusStore
+from transforms.withdraw import reduced, shard_of, superseded, taken_back
+from transforms.withdrawn import Withdrawal, Withdrawn
+
+ROUNDS = 5
+"""How often another publish may come first."""
+
+DECIDING = ["case_id", "patient", "source", "split", "shard"]
+
+READ_AT_ONCE = 64 << 20
+"""Bytes of a shard that are in memory while it is brought to scratch."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a withdrawal would take.
+
+    Attributes:
+        samples: published samples.
+        shards: tars they lie in.
+        bytes: bytes of these tars.
+    """
+
+    samples: int
+    shards: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a withdrawal did.
+
+    Attributes:
+        manifest: number of the newest manifest now.
+        samples: samples taken out of it.
+        rewritten: shards made anew; those of which nothing is left are not counted.
+        purged: objects deleted.
+    """
+
+    manifest: int
+    samples: int
+    rewritten: int
+    purged: int
+
+
+def look(corpus: CorpusStore, withdrawal: Withdrawal) -> Found:
+    """What a withdrawal would take, before anything is done.
+
+    Raises:
+        NoCorpusError: nothing is published.
+    """
+    manifest = _newest(corpus)
+    rows = _rows(corpus, manifest)
+    hit = rows.filter(pa.array(taken_back(rows, tombstones.union([withdrawal]))))
+    paths = set(hit["shard"].to_pylist())
+    mine = [s for s in manifest.shards if s.path in paths]
+    return Found(hit.num_rows, len(mine), sum(s.bytes for s in mine))
+
+
+def withdraw(
+    workspace: Workspace, withdrawal: Withdrawal | None, *, purge: bool, scratch: Path | None, console: Console
+) -> Done:
+    """Take back what a withdrawal names, and what an interrupted one left to do.
+
+    Args:
+        workspace: the corpus.
+        withdrawal: what; None: only go on with what was begun.
+        purge: delete the old tars, indexes and rows; False: leave them to readers of older manifests until a later call.
+        scratch: local folder for the shards that are rewritten.
+        console: for remarks.
+
+    Raises:
+        NoCorpusError: nothing is published.
+        CorpusError: a shard to be rewritten is damaged.
+        LostRaceError: others published again and again.
+    """
+    corpus = workspace.corpus
+    _newest(corpus)
+    withdrawn = tombstones.add(corpus, withdrawal) if withdrawal else tombstones.load(corpus)
+    samples = rewritten = 0
+    for attempt in range(1, ROUNDS + 1):
+        try:
+            published = _publish_without(corpus, withdrawn, scratch)
+        except LostRaceError:
+            if attempt == ROUNDS:
+                raise
+            console.remark("another run published meanwhile; taking the samples out of its manifest")
+            continue
+        if published is None:
+            break
+        samples, rewritten = samples + published[0], rewritten + published[1]
+    manifest = _newest(corpus)
+    _replace_markers(corpus, manifest)
+    doomed = _unpublished(corpus, withdrawn)
+    complete(workspace, console)
+    if purge:
+        doomed += _left_over(corpus, manifest)
+        commit.remove_all(corpus, doomed)
+        commit.create_bytes(b"", corpus, f"{tombstones.PURGED}{manifest.number:06d}")
+    else:
+        commit.remove_all(corpus, doomed)
+    return Done(manifest.number, samples, rewritten, len(doomed))
+
+
+def _newest(corpus: CorpusStore) -> Manifest:
+    number = newest_number(corpus)
+    if number == 0:
+        raise NoCorpusError(f"{corpus.root}: nothing is published, so there is nothing to take back")
+    return _manifest(corpus, number)
+
+
+def _manifest(corpus: CorpusStore, number: int) -> Manifest:
+    path = manifests.manifest_path(number)
+    return manifests.parse(corpus.read(path), corpus.url(path))
+
+
+def _table(corpus: CorpusStore, path: str, columns: list[str] | None = None) -> pa.Table:
+    return pq.ParquetFile(io.BytesIO(corpus.read(path))).read(columns=columns)
+
+
+def _rows(corpus: CorpusStore, manifest: Manifest) -> pa.Table:
+    """The deciding columns of all samples that a manifest names."""
+    live = {s.path for s in manifest.shards}
+    tables = [arrow.to_table(Sample, []).select(DECIDING)]
+    tables += [_table(corpus, entry.path, DECIDING) for entry in manifest.indexes]
+    rows = pa.concat_tables(tables)
+    return rows.filter(pa.array([path in live for path in rows["shard"].to_pylist()], pa.bool_()))
+
+
+def _publish_without(corpus: CorpusStore, withdrawn: Withdrawn, scratch: Path | None) -> tuple[int, int] | None:
+    """Publish the next manifest; (samples taken out, shards rewritten), or None when there is nothing to take out.
+
+    Raises:
+        LostRaceError: another publish was faster.
+    """
+    manifest = _newest(corpus)
+    rows = _rows(corpus, manifest)
+    mask = taken_back(rows, withdrawn)
+    if not mask.any():
+        return None
+    hit, left = rows.filter(pa.array(mask)), rows.filter(pa.array(~mask))
+    gone = frozenset(map(str, hit["case_id"].to_pylist()))
+    paths = frozenset(map(str, hit["shard"].to_pylist()))
+    shards: dict[str, ShardEntry | None] = {}
+    indexes: dict[str, IndexEntry] = {}
+    entries = {s.path: s for s in manifest.shards}
+    for entry in manifest.indexes:
+        if paths.isdisjoint(_table(corpus, entry.path, ["shard"])["shard"].to_pylist()):
+            continue
+        records: list[Sample] = []
+        for path, mine in _by_shard(arrow.from_table(Sample, _table(corpus, entry.path))):
+            if path in entries and path in paths:
+                shards[path], mine = _rewrite(corpus, entries[path], mine, gone, scratch)
+            if path in entries:  # rows of shards that no manifest names any more are not carried on
+                records += mine
+        indexes[entry.path] = _write_index(corpus, entry, records)
+    pairs = set(zip(left["split"].to_pylist(), left["patient"].to_pylist(), strict=True))
+    patients = Counter(str(split) for split, _ in pairs)
+    new = reduced(manifest, shards, indexes, Counter(str(s) for s in hit["source"].to_pylist()), patients)
+    data = canonical.pretty(new)
+    if not commit.create_bytes(data, corpus, new.path()) and corpus.read(new.path()) != data:
+        raise LostRaceError(f"manifest {new.number} was published by another run meanwhile")
+    return hit.num_rows, sum(s is not None for s in shards.values())
+
+
+def _by_shard(records: Sequence[Sample]) -> list[tuple[str, list[Sample]]]:
+    groups: dict[str, list[Sample]] = {}
+    for r in records:
+        groups.setdefault(r.shard, []).append(r)
+    return list(groups.items())
+
+
+def _rewrite(
+    corpus: CorpusStore, entry: ShardEntry, samples: list[Sample], gone: frozenset[str], scratch: Path | None
+) -> tuple[ShardEntry | None, list[Sample]]:
+    """Upload a shard without some samples; what a manifest and an index say of it."""
+    if all(s.case_id in gone for s in samples):
+        return None, []
+    with tempfile.TemporaryDirectory(prefix="mdfp-withdraw-", dir=scratch) as folder:
+        old, new = Path(folder) / "old.tar", Path(folder) / "new.tar"
+        _bring(corpus, entry, old)
+        check_sha256(old, entry.sha256, entry.path)
+        left = without(old, samples, gone, new)
+        path = f"shards/{shard_of(entry.path)}-{left.sha256[:16]}.tar"
+        if not commit.create_file(new, corpus, path) and corpus.size(path) != left.bytes:
+            raise commit.CommitError(
+                f"{corpus.url(path)}: expected {left.bytes} bytes, found {corpus.size(path)}; remove it and run again"
+            )
+    placed = [dataclasses.replace(s, shard=path) for s in left.samples]
+    rewritten = dataclasses.replace(entry, path=path, bytes=left.bytes, sha256=left.sha256, samples=len(placed))
+    return rewritten, placed
+
+
+def _bring(corpus: CorpusStore, entry: ShardEntry, into: Path) -> None:
+    with into.open("xb") as file:
+        for start in range(0, entry.bytes, READ_AT_ONCE):
+            file.write(corpus.read_range(entry.path, start, min(entry.bytes, start + READ_AT_ONCE)))
+
+
+def _write_index(corpus: CorpusStore, entry: IndexEntry, records: list[Sample]) -> IndexEntry:
+    digest = index.file_digest(records, entry.digest_of)
+    number = int(entry.path.removeprefix("index/")[:6])
+    path = index_path(number, digest)
+    commit.create_bytes(table_bytes(Sample, records), corpus, path)
+    return IndexEntry(path, len(records), digest, entry.digest_of)
+
+
+def _replace_markers(corpus: CorpusStore, manifest: Manifest) -> None:
+    """Let the markers of rewritten shards say what is there now, so that a build of their plan finds them done.
+
+    The one case in which a marker changes. What it says follows from the newest manifest and from the old marker.
+    """
+    older = _older(corpus, manifest)
+    tars, _ = superseded(manifest, older)
+    if not tars:
+        return
+    names = {shard_of(path) for path in tars}
+    now = {shard_of(s.path): s for s in manifest.shards if shard_of(s.path) in names}
+    samples = _samples_of(corpus, manifest, {s.path for s in now.values()})
+    for plan_id in {m.plan_id for m in (*older, manifest)}:
+        for shard in PlanReader(corpus, files.find(corpus, plan_id)).shards:
+            if shard.shard not in names:
+                continue
+            try:
+                marker = read_marker(corpus, marker_path(shard))
+            except FileNotFoundError:
+                continue
+            if marker.path in tars:
+                entry = now.get(shard.shard)
+                mine = samples.get(entry.path, []) if entry else []
+                commit.replace(
+                    canonical.dumps(_reduced(corpus, marker, shard, entry, mine)), corpus, marker_path(shard)
+                )
+
+
+def _reduced(
+    corpus: CorpusStore, marker: Marker, shard: ShardPlan, entry: ShardEntry | None, samples: list[Sample]
+) -> Marker:
+    kept = {s.case_id for s in samples}
+    holes = [
+        Reject("build", s.source, s.case_id, Reason.WITHDRAWN, "taken back after publication", None)
+        for s in read_samples(corpus, marker)
+        if s.case_id not in kept
+    ]
+    return dataclasses.replace(
+        marker,
+        path=entry.path if entry else None,
+        bytes=entry.bytes if entry else 0,
+        sha256=entry.sha256 if entry else None,
+        samples=len(samples),
+        made=made_digest(s.case_id for s in samples),
+        rows=write_rows(samples, shard, corpus) if samples else None,
+        holes=(*marker.holes, *holes),
+    )
+
+
+def _older(corpus: CorpusStore, manifest: Manifest) -> list[Manifest]:
+    return [_manifest(corpus, n) for n in range(1, manifest.number)]
+
+
+def _samples_of(corpus: CorpusStore, manifest: Manifest, paths: set[str]) -> dict[str, list[Sample]]:
+    found: dict[str, list[Sample]] = {}
+    for entry in manifest.indexes:
+        if paths.isdisjoint(_table(corpus, entry.path, ["shard"])["shard"].to_pylist()):
+            continue
+        for path, mine in _by_shard(arrow.from_table(Sample, _table(corpus, entry.path))):
+            if path in paths:
+                found[path] = mine
+    return found
+
+
+def _unpublished(corpus: CorpusStore, withdrawn: Withdrawn) -> list[str]:
+    """Markers, tars and rows of shards that no manifest names and that hold what was taken back. Markers come first."""
+    named = {s.path for n in range(1, newest_number(corpus) + 1) for s in _manifest(corpus, n).shards}
+    markers, others = [], []
+    for o in corpus.list("commits"):
+        if not o.path.endswith(".json"):
+            continue
+        marker = read_marker(corpus, o.path)
+        if marker.path is None or marker.path in named or marker.rows is None:
+            continue
+        if not corpus.exists(marker.rows.path):
+            continue
+        if taken_back(read_rows(corpus, marker), withdrawn).any():
+            markers.append(o.path)
+            others += [marker.path, marker.rows.path]
+    return [*markers, *others]
+
+
+def _left_over(corpus: CorpusStore, manifest: Manifest) -> list[str]:
+    """Tars and index files that earlier manifests name and the newest does not, and rows of shards that were rewritten."""
+    tars, indexes = superseded(manifest, _older(corpus, manifest))
+    names = {shard_of(path) for path in tars}
+    named = set()
+    for o in corpus.list("commits"):
+        if o.path.removeprefix("commits/").rsplit(".", 2)[0] in names and o.path.endswith(".json"):
+            marker = read_marker(corpus, o.path)
+            named.add(marker.rows.path if marker.rows else "")
+    rows = [o.path for o in corpus.list("rows") if shard_of(o.path) in names and o.path not in named]
+    return sorted(p for p in (*tars, *indexes, *rows) if corpus.exists(p))
