@@ -16,6 +16,7 @@ from pipelines.runner import Engine
 from pipelines.workspace import Workspace
 from schemas.case import Reject
 from schemas.plan import Marker
+from transforms import probe
 from transforms.build_shards import BuildShards
 from transforms.plan import duplicates, files, planner
 from transforms.plan.planner import Plan
@@ -112,8 +113,10 @@ def build_missing(workspace: Workspace, plan: Plan, engine: Engine, options: Bui
 
     Raises:
         UsageError: the plan was made in another environment.
+        PreconditionsError: the store lets two writers replace each other's objects.
     """
     require_same_code(plan.pixel_version, plan.environment, any_environment=options.rebuild)
+    probe.require(workspace.corpus)
     missing = [n for n, shard in enumerate(plan.shards) if committed(workspace.corpus, shard) is None]
     # Largest first: the schedule only; what is in a shard does not depend on it.
     missing.sort(key=lambda n: (-plan.shards[n].estimated_seconds, n))
@@ -123,9 +126,9 @@ def build_missing(workspace: Workspace, plan: Plan, engine: Engine, options: Bui
     with tempfile.TemporaryDirectory(prefix="mdfp-build-", dir=scratch_folder(options)) as folder:
         ticks = Ticks(folder) if engine.local else None
         transform = BuildShards(
-            out=workspace.corpus.root,
+            out=workspace.corpus.place,
             plan=files.folder(plan),
-            roots=tuple(sorted(workspace.roots.items())),
+            roots=tuple(sorted(workspace.places.items())),
             scratch=folder if engine.local else str(options.scratch or tempfile.gettempdir()),
             attempts=options.attempts,
             any_environment=options.rebuild,

@@ -118,9 +118,9 @@ def _read_headers(
     work = [c for source in sorted(grouped) for c in chunks(source, grouped[source])]
     rows = sum(len(g.cases) + len(g.headers) for g in grouped.values())
     job = InventoryJob(
-        out=workspace.corpus.root,
+        out=workspace.corpus.place,
         folder=folder,
-        roots=tuple(sorted(workspace.roots.items())),
+        roots=tuple(sorted(workspace.places.items())),
         sources=tuple((i, s.model_dump_json()) for i, s in sorted(workspace.sources.items())),
         recipe=workspace.recipe.model_dump_json(),
         secret=workspace.keys.secret,

@@ -21,7 +21,7 @@ from pipelines.gate import outcomes_of, require_pass
 from pipelines.pictures import reader
 from pipelines.workspace import Workspace
 from schemas.case import Reject
-from transforms import commit
+from transforms import commit, probe
 from transforms import publish as assembly
 from transforms.plan import files
 from transforms.plan.planner import Plan
@@ -60,8 +60,10 @@ def publish(workspace: Workspace, built: Built, console: Console) -> PublishedCo
     Raises:
         GateError: an expectation does not hold; nothing is published.
         LostRaceError: another publish was faster.
+        PreconditionsError: the store lets two writers replace each other's objects.
     """
     store, plan = workspace.corpus, built.plan
+    probe.require(store)
     published = load_published(store)
     rejects = tuple(assembly.all_rejects(plan, built.markers))
     if published and published.manifest.plan_id == plan.plan_id:

@@ -89,7 +89,7 @@ def _restore(workspace: Workspace, shard: ShardEntry, case_ids: Collection[str],
         raise CorpusError(
             f"the recipe no longer takes {', '.join(sorted(dropped))}; name it there again, with its root"
         )
-    roots = {source: SourceStore(workspace.roots[source]) for source in needed}
+    roots = {source: SourceStore(workspace.places[source]) for source in needed}
     with tempfile.TemporaryDirectory(prefix="mdfp-repair-", dir=scratch_folder(options)) as folder:
         # A source may have been copied or downloaded again since: what comes out tells whether it is the same.
         builder = ShardBuilder(

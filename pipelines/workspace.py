@@ -14,10 +14,11 @@ from mdfp import canonical
 from mdfp.errors import UsageError
 from pipelines import patient_key
 from schemas import recipe as recipes
+from schemas.place import Place
 from schemas.recipe import Recipe
 from schemas.source import Source
 from schemas.suggest import nearest
-from transforms import commit
+from transforms import commit, probe
 from transforms.pseudonym import PatientKeys
 from transforms.store import CorpusStore, SourceStore, local_path
 
@@ -51,15 +52,23 @@ class Workspace:
         Raises:
             UsageError: a root is missing or is not a folder.
         """
-        return {i: SourceStore(root) for i, root in self.roots.items()}
+        return {i: SourceStore(place) for i, place in self.places.items()}
+
+    @property
+    def places(self) -> dict[str, Place]:
+        """The same addresses with how each is entered: what workers open."""
+        access = {use.id: use.access for use in self.recipe.sources}
+        return {i: Place(root, access[i]) for i, root in self.roots.items()}
 
     def claim(self) -> None:
         """Make the output folder this corpus's own, before anything is written to it.
 
         Raises:
             UsageError: it holds another corpus, or something else.
+            PreconditionsError: its store lets two writers replace each other's objects.
         """
         check_claim(self.recipe, self.corpus)
+        probe.require(self.corpus)
         content = {"format": "mdfp-corpus", "corpus": self.recipe.corpus}
         commit.create_same(canonical.pretty(content), self.corpus, CLAIM)
 
@@ -115,7 +124,7 @@ def open_workspace(recipe_path: Path, roots: Sequence[str] = (), out: str | None
     folder = recipe_path.resolve().parent
     sources = catalog_sources.resolve_all(recipe, folder)
     _check_space(recipe, sources, recipe_path)
-    corpus = CorpusStore(_beside(recipe.out, folder))
+    corpus = CorpusStore(Place.of_corpus(_beside(recipe.out, folder), recipe.out_access))
     check_claim(recipe, corpus)
     return Workspace(recipe, recipe_path, sources, _roots(recipe, roots, folder), corpus, patient_key.load())
 

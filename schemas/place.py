@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,6 +25,21 @@ class Access(BaseModel):
     )
     requester_pays: bool = Field(
         False, description="the bucket bills whoever reads it: you agree to pay for the traffic"
+    )
+
+
+class OutAccess(BaseModel):
+    """How the bucket of a corpus is entered and relied on. It holds no secret and reaches no plan or manifest."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    requester_pays: bool = Field(
+        False, description="the bucket bills whoever reads it: you agree to pay for the traffic"
+    )
+    preconditions: Literal["require", "do_without"] = Field(
+        "require",
+        description="whether the store must refuse to create what is there; do_without: the last of two writers wins, "
+        "which is safe only because equal plans give equal bytes",
     )
 
 
@@ -51,6 +67,11 @@ class Place:
 
     def __str__(self) -> str:
         return self.url
+
+    @classmethod
+    def of_corpus(cls, url: str, access: OutAccess) -> Place:
+        """Where a corpus goes."""
+        return cls(url, Access(requester_pays=access.requester_pays), guarded=access.preconditions == "require")
 
     @property
     def protocol(self) -> str:

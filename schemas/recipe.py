@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from mdfp.errors import UsageError
 from schemas import licenses, ontology, yaml_file
+from schemas.place import Access, OutAccess
 
 MODALITIES = tuple("CT MR PT NM US CR DX MG XA RF XR OP OPT DMS SM GM ES XC OT".split())  # noqa: SIM905 (easier to read)
 """Modality codes a recipe may name."""
@@ -25,6 +26,7 @@ class SourceUse(_Model):
     root: str | None = Field(
         None, description="folder or URL of its files, ${NAME} from the environment; --root ID=URL wins"
     )
+    access: Access = Field(Access(), description="how the bucket is entered: {anonymous:, requester_pays:}")
     manifest: str | None = Field(None, description="a source manifest of one's own, relative to the recipe")
     exclude: tuple[str, ...] = Field((), description="case names to leave out")
 
@@ -223,6 +225,9 @@ class Recipe(_Model):
     shards: Shards = Shards()
     limits: Limits = Limits()
     duplicates: Literal["drop", "keep"] = Field("drop", description="what to do with samples of equal pixels")
+    out_access: OutAccess = Field(
+        OutAccess(), description="how the bucket of out is entered: {requester_pays:, preconditions:}"
+    )
 
     @model_validator(mode="after")
     def _sources_once(self) -> Recipe:
@@ -235,7 +240,10 @@ class Recipe(_Model):
 
     def without_locations(self) -> dict[str, Any]:
         """The recipe as plain values, without the places where things lie: equal wherever it is run."""
-        content = self.model_dump(mode="json", exclude={"out": True, "sources": {"__all__": {"root", "manifest"}}})
+        content = self.model_dump(
+            mode="json",
+            exclude={"out": True, "out_access": True, "sources": {"__all__": {"root", "access", "manifest"}}},
+        )
         return dict(content)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
+from schemas.place import Place
 from schemas.recipe import Recipe
 from schemas.source import Source
 from transforms import telemetry
@@ -44,9 +45,9 @@ class BuildShards(beam.PTransform):
     shard on local scratch.
 
     Attributes:
-        out: URL of the corpus.
+        out: where the corpus is.
         plan: folder of the plan whose shards these are, below the corpus.
-        roots: (source id, URL) of each source's files.
+        roots: (source id, where its files are).
         scratch: local folder for tars being built, on whatever machine a worker runs.
         attempts: how often a failing request to a store is tried.
         any_environment: accept other versions of libraries than the plan was made with.
@@ -55,9 +56,9 @@ class BuildShards(beam.PTransform):
         log: where workers tell what happens.
     """
 
-    out: str
+    out: Place
     plan: str
-    roots: tuple[tuple[str, str], ...]
+    roots: tuple[tuple[str, Place], ...]
     scratch: str
     attempts: int = 4
     any_environment: bool = False

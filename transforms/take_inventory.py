@@ -16,11 +16,13 @@ from apache_beam.metrics import Metrics
 
 from mdfp import arrow, canonical
 from schemas.case import Case, ObjectRecord, Reject
+from schemas.place import Place
 from schemas.recipe import Recipe
 from schemas.source import Source
 from transforms import commit
 from transforms.inventory import Inventoried, inventory_case, object_reject
 from transforms.inventory_series import ReadFile, group_key, inventory_series, read_header
+from transforms.layouts.case_files import CaseFiles, HeaderFile
 from transforms.layouts.group import Grouped, group
 from transforms.pseudonym import PatientKeys
 from transforms.rejected import Rejected
@@ -60,9 +62,9 @@ class InventoryJob:
     """What workers need to know; small, and the same for all of them.
 
     Attributes:
-        out: URL of the corpus.
+        out: where the corpus is.
         folder: where listings lie and parts go, below the corpus.
-        roots: (source id, URL) of each source's files.
+        roots: (source id, where its files are).
         sources: (source id, manifest as JSON).
         recipe: the recipe as JSON, for limits, label faults and estimates.
         secret: what pseudonyms are made with. It travels to workers and is written nowhere.
@@ -70,9 +72,9 @@ class InventoryJob:
         attempts: how often a failing request to a store is tried.
     """
 
-    out: str
+    out: Place
     folder: str
-    roots: tuple[tuple[str, str], ...]
+    roots: tuple[tuple[str, Place], ...]
     sources: tuple[tuple[str, str], ...]
     recipe: str
     secret: bytes
@@ -119,18 +121,22 @@ class InventoryCasesFn(beam.DoFn):
     def process(self, chunk: Chunk) -> Iterator[Inventoried]:
         """Read the headers of each case."""
         o = self._opened
-        for files in o.grouped(chunk.source).cases[chunk.start : chunk.stop]:
-            found = commit.with_retries(
-                lambda: inventory_case(  # called at once, in this very iteration
-                    files,  # noqa: B023
+        store = o.stores[chunk.source]
+
+        def take(files: CaseFiles) -> Inventoried:
+            return commit.with_retries(
+                lambda: inventory_case(
+                    files,
                     o.sources[chunk.source],
-                    o.stores[chunk.source],
+                    store,
                     o.keys,
                     o.recipe.limits,
                     **o.settings(),  # type: ignore[arg-type]
                 ),
                 attempts=self._job.attempts,
             )
+
+        for found in store.each(take, o.grouped(chunk.source).cases[chunk.start : chunk.stop]):
             Metrics.counter("Inventory", "cases" if found.case else "rejects").inc()
             yield found
 
@@ -150,15 +156,19 @@ class ReadInstancesFn(beam.DoFn):
     def process(self, chunk: Chunk) -> Iterator[object]:
         """Read each header."""
         o = self._opened
-        for file in o.grouped(chunk.source).headers[chunk.start : chunk.stop]:
+        store = o.stores[chunk.source]
+
+        def read_one(file: HeaderFile) -> ReadFile | Rejected:
             try:
-                read = commit.with_retries(
-                    lambda: read_header(file, o.stores[chunk.source]),  # noqa: B023 (called at once)
-                    attempts=self._job.attempts,
-                )
+                return commit.with_retries(lambda: read_header(file, store), attempts=self._job.attempts)
             except Rejected as verdict:
+                return verdict
+
+        files = o.grouped(chunk.source).headers[chunk.start : chunk.stop]
+        for file, read in zip(files, store.each(read_one, files), strict=True):
+            if isinstance(read, Rejected):
                 Metrics.counter("Inventory", "rejects").inc()
-                reject = object_reject(file.object, o.sources[chunk.source], o.keys, verdict)
+                reject = object_reject(file.object, o.sources[chunk.source], o.keys, read)
                 yield beam.pvalue.TaggedOutput(self.REJECTS, Inventoried(None, (), (reject,)))
             else:
                 yield (f"{chunk.source}\n{group_key(read)}", read)

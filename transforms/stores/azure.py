@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from fsspec.asyn import sync
 from mdfp.errors import UsageError
 from schemas.place import Place
 from transforms.stores import errors
-from transforms.stores.backend import Got, ListedObject, Retry
+from transforms.stores.backend import Got, ListedObject, Retry, Unfinished
 from transforms.stores.errors import ChangedError, StoreError
 
 FAILURES = (AzureError, OSError)
@@ -82,7 +83,7 @@ class AzureBackend:
             page, token = retry(lambda: self._run("", self._page, start, token))  # noqa: B023 (called at once)
             for blob in page:
                 if not blob.name.endswith("/") and not (blob.metadata or {}).get("hdi_isfolder"):
-                    yield ListedObject(blob.name[len(self._prefix) :], int(blob.size), _version(blob.etag))
+                    yield _listed(blob.name[len(self._prefix) :], blob)
             if not token:
                 return
 
@@ -92,7 +93,7 @@ class AzureBackend:
             found = self._run(path, self._properties, path)
         except FileNotFoundError:
             return None
-        return ListedObject(path, int(found.size), _version(found.etag))
+        return _listed(path, found)
 
     def get(self, path: str, start: int, end: int | None, version: str | None) -> Got:
         """A range, with If-Match when a version is given."""
@@ -117,7 +118,7 @@ class AzureBackend:
 
     def put_parts(self, path: str, file: Path, *, only_new: bool, part_bytes: int, retry: Retry) -> bool:
         """Blocks, visible when their list is committed."""
-        names: list[str] = []
+        names: deque[str] = deque()
         with file.open("rb") as stream:
             while piece := stream.read(part_bytes):
                 # All names of one blob have one length, and tell one upload's blocks from another's.
@@ -127,6 +128,13 @@ class AzureBackend:
                 names.append(name)
         self._write(path, self._commit, path, names, only_new)
         return True
+
+    def unfinished(self) -> Iterator[Unfinished]:
+        """None that could be listed: the store forgets uncommitted blocks after a week by itself."""
+        return iter(())
+
+    def abort(self, upload: Unfinished) -> None:
+        """Nothing: none is ever listed."""
 
     def delete(self, path: str) -> None:
         """Delete."""
@@ -159,7 +167,7 @@ class AzureBackend:
                 raise _AnswerError(int(status or 0), code) from None
             errors.raise_as_ours(error, self._where(path))
 
-    async def _page(self, start: str, token: str | None) -> tuple[list[Any], str | None]:
+    async def _page(self, start: str, token: str | None) -> tuple[Sequence[Any], str | None]:
         pages = self._blobs().list_blobs(name_starts_with=start, include=["metadata"], **ONCE).by_page(token)
         async for page in pages:
             return [blob async for blob in page], pages.continuation_token
@@ -182,7 +190,7 @@ class AzureBackend:
     async def _stage(self, path: str, name: str, data: bytes) -> None:
         await self._blob(path).stage_block(name, data, length=len(data), validate_content=True, **ONCE)
 
-    async def _commit(self, path: str, names: list[str], only_new: bool) -> None:
+    async def _commit(self, path: str, names: Iterable[str], only_new: bool) -> None:
         match = {"match_condition": MatchConditions.IfMissing} if only_new else {}
         await self._blob(path).commit_block_list([BlobBlock(name) for name in names], **match, **ONCE)
 
@@ -206,6 +214,10 @@ class _AnswerError(StoreError):
         super().__init__(f"the store answered {status} {code}")
         self.status = status
         self.code = code
+
+
+def _listed(path: str, found: Any) -> ListedObject:
+    return ListedObject(path, int(found.size), _version(found.etag), found.last_modified.timestamp())
 
 
 def _version(etag: str) -> str:

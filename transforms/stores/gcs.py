@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterator
+from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from google.auth.exceptions import GoogleAuthError
 
 from schemas.place import Place
 from transforms.stores import errors
-from transforms.stores.backend import Got, ListedObject, Retry
+from transforms.stores.backend import Got, ListedObject, Retry, Unfinished
 from transforms.stores.errors import ChangedError, StoreError, TransientStoreError
 
 FAILURES = (aiohttp.ClientError, GoogleAuthError, OSError)
@@ -38,7 +39,7 @@ CHUNK_UNIT = 256 << 10
 """Chunks of a resumable upload are multiples of this, the last one aside."""
 
 GENERATION = "generation:"
-_FIELDS = "name,size,generation,md5Hash"
+_FIELDS = "name,size,generation,md5Hash,timeCreated"
 
 
 class GcsBackend:
@@ -81,9 +82,7 @@ class GcsBackend:
             page = json.loads(data)
             for item in page.get("items", ()):
                 if not item["name"].endswith("/"):
-                    yield ListedObject(
-                        item["name"][len(self._prefix) :], int(item["size"]), f"{GENERATION}{item['generation']}"
-                    )
+                    yield _listed(item["name"][len(self._prefix) :], item)
             if not page.get("nextPageToken"):
                 return
             params = {**params, "pageToken": page["nextPageToken"]}
@@ -94,8 +93,7 @@ class GcsBackend:
             _, _, data = self._ask("GET", self._object(path), path, params={"fields": _FIELDS})
         except FileNotFoundError:
             return None
-        found = json.loads(data)
-        return ListedObject(path, int(found["size"]), f"{GENERATION}{found['generation']}")
+        return _listed(path, json.loads(data))
 
     def get(self, path: str, start: int, end: int | None, version: str | None) -> Got:
         """GET of a range, with ifGenerationMatch when a version is given."""
@@ -150,6 +148,13 @@ class GcsBackend:
             self._end(session, path)
             raise
         return self._compare(path, json.loads(stored), digest.digest())
+
+    def unfinished(self) -> Iterator[Unfinished]:
+        """None that could be listed: the store forgets unfinished uploads after a week by itself."""
+        return iter(())
+
+    def abort(self, upload: Unfinished) -> None:
+        """Nothing: none is ever listed."""
 
     def delete(self, path: str) -> None:
         """DELETE."""
@@ -251,6 +256,12 @@ class GcsBackend:
 
     def _where(self, path: str) -> str:
         return f"gs://{self._bucket}/{self._prefix}{path}"
+
+
+def _listed(path: str, found: dict[str, Any]) -> ListedObject:
+    created = found.get("timeCreated")
+    time = datetime.fromisoformat(created).timestamp() if created else None
+    return ListedObject(path, int(found["size"]), f"{GENERATION}{found['generation']}", time)
 
 
 def _encoded(url: str) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote, unquote
@@ -19,7 +20,7 @@ from fsspec.implementations.http import HTTPFileSystem
 from mdfp.errors import UsageError
 from schemas.place import Place
 from transforms.stores import errors, limits
-from transforms.stores.backend import Got, ListedObject, Retry
+from transforms.stores.backend import Got, ListedObject, Retry, Unfinished
 from transforms.stores.errors import ChangedError, StoreError
 
 TIMEOUT = aiohttp.ClientTimeout(total=None, connect=10, sock_read=60)
@@ -80,7 +81,9 @@ class HttpBackend:
         length = headers.get("Content-Length")
         if length is None:
             raise StoreError(f"{self._where(path)}: the server does not say how large the file is")
-        return ListedObject(path, int(length), _version(headers))
+        date = headers.get("Last-Modified")
+        time = parsedate_to_datetime(date).timestamp() if date else None
+        return ListedObject(path, int(length), _version(headers), time)
 
     def get(self, path: str, start: int, end: int | None, version: str | None) -> Got:
         """GET of a range; servers that know none send the file from its start, of which the rest is not taken."""
@@ -112,6 +115,14 @@ class HttpBackend:
         self._refuse()
 
     def put_parts(self, path: str, file: Path, *, only_new: bool, part_bytes: int, retry: Retry) -> bool:
+        """Never."""
+        self._refuse()
+
+    def unfinished(self) -> Iterator[Unfinished]:
+        """None."""
+        return iter(())
+
+    def abort(self, upload: Unfinished) -> None:
         """Never."""
         self._refuse()
 

@@ -137,7 +137,7 @@ class Remote:
 
     def replace(self, path: str, content: bytes | Path) -> None:
         """Put an object, whatever was there."""
-        self._again(lambda: self._put(path, content, only_new=False))
+        self.again(lambda: self._put(path, content, only_new=False))
 
     def unfinished(self) -> tuple[Unfinished, ...]:
         """Uploads in parts that were begun and never finished."""
@@ -232,12 +232,13 @@ class Remote:
             with limits.request(count):
                 return action()
 
-        return self._again(limited)
+        return self.again(limited)
 
     def _part(self, action: Callable[[], T]) -> T:
         return self._request(action, PART_BYTES)
 
-    def _again(self, action: Callable[[], T]) -> T:
+    def again(self, action: Callable[[], T]) -> T:
+        """Run one request, again where its failure may pass."""
         return with_retries(action, attempts=REQUEST_ATTEMPTS, first_wait_s=self._first_wait_s)
 
     def _where(self, path: str) -> str:

@@ -98,7 +98,9 @@ class S3Backend:
             answer = self._call("head_object", path)
         except FileNotFoundError:
             return None
-        return ListedObject(path, int(answer["ContentLength"]), _version(answer["ETag"]))
+        return ListedObject(
+            path, int(answer["ContentLength"]), _version(answer["ETag"]), answer["LastModified"].timestamp()
+        )
 
     def get(self, path: str, start: int, end: int | None, version: str | None) -> Got:
         """GET of a range, with If-Match when a version is given."""

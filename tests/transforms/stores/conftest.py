@@ -120,6 +120,12 @@ class MemoryBackend:
             self.write(path, file.read_bytes())
         return True
 
+    def unfinished(self):
+        return iter(())
+
+    def abort(self, upload):
+        raise AssertionError("there is none")
+
     def delete(self, path):
         with self._call("delete", path):
             self.objects.pop(path, None)
