@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
+import pyarrow as pa
+
 from expectations import engine, suite
 from expectations.outcome import ValidationResult
 from expectations.tables import inventory, plan
 from expectations.tables import samples as sample_tables
+from mdfp import arrow
 from mdfp.manifest import PaletteEntry
 from mdfp.sample import Sample
 from schemas.case import Case, ObjectRecord, Reject
@@ -42,9 +45,9 @@ def validate_inventory(
 
 
 def validate_plan(
-    assignments: Sequence[Assignment],
+    assignments: pa.Table | Sequence[Assignment],
     shards: Sequence[ShardPlan],
-    cases: Sequence[Case],
+    cases: pa.Table | Sequence[Case],
     *,
     sources: Sequence[Source] = (),
     palette: Sequence[PaletteEntry] = (),
@@ -53,9 +56,9 @@ def validate_plan(
     """Judge a plan.
 
     Args:
-        assignments: one for each case of the inventory.
+        assignments: one for each case of the inventory; records, or a table of their columns.
         shards: what would be built.
-        cases: the inventory.
+        cases: the inventory; records, or a table with the columns `expectations.tables.plan.CASE_COLUMNS`.
         sources: source manifests; label tables are judged where given.
         palette: integers of the structures; goes with `sources`.
         extra: suite files of one's own.
@@ -63,7 +66,19 @@ def validate_plan(
     Raises:
         UsageError: a suite file is wrong.
     """
+    if not isinstance(assignments, pa.Table):
+        assignments = arrow.to_table(Assignment, assignments)
+    if not isinstance(cases, pa.Table):
+        cases = _case_table(cases)
     return engine.run(suite.load_with("plan", extra), plan.tables(assignments, shards, cases, sources, palette))
+
+
+def _case_table(cases: Sequence[Case]) -> pa.Table:
+    rows = [(c.case_id, c.source, c.patient, c.split, sorted({label.table for label in c.labels})) for c in cases]
+    columns = list(zip(*rows, strict=True)) or [()] * len(plan.CASE_COLUMNS)
+    types = [pa.string()] * 4 + [pa.list_(pa.string())]
+    arrays = [pa.array(column, kind) for column, kind in zip(columns, types, strict=True)]
+    return pa.Table.from_arrays(arrays, names=list(plan.CASE_COLUMNS))
 
 
 def validate_samples(

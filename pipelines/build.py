@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 import apache_beam as beam
 
 from mdfp.errors import MdfpError
+from pipelines import logs, withdrawal
 from pipelines.console import Console
 from pipelines.runner import Engine
 from pipelines.workspace import Workspace
@@ -18,11 +20,13 @@ from schemas.case import Reject
 from schemas.plan import Marker
 from transforms import probe
 from transforms.build_shards import BuildShards
+from transforms.cancel import CancelWatch
+from transforms.event_log import EventLog
 from transforms.plan import duplicates, files, planner
 from transforms.plan.planner import Plan
 from transforms.plan.published import Published
 from transforms.plan.published import load as load_published
-from transforms.rows import made_digest, read_samples
+from transforms.rows import made_digest, read_rows
 from transforms.same_code import require_same_code
 from transforms.shard import committed
 from transforms.ticks import Ticks
@@ -86,27 +90,50 @@ def build(workspace: Workspace, plan: Plan, engine: Engine, options: BuildOption
         UsageError: the plan was made in another environment.
         TooManyHolesError: see `BuildOptions.max_holes`.
         AuditError: planned cases, samples and holes do not add up.
+        CancelledError: somebody asked for it since this build began; an earlier request is passed over.
         OSError: a store or disk failed for longer than the retries; run again to go on where it stopped.
     """
     published = load_published(workspace.corpus)
+    withdrawal.refuse_stale(workspace.corpus, plan, published)
+    watch = CancelWatch().also(workspace.corpus, files.folder(plan))
+    if any(number for _, number in watch.known):
+        console.remark("an earlier build of this plan was cancelled; going on where it stopped")
     for _ in range(MAX_REVISIONS):
-        build_missing(workspace, plan, engine, options, console)
+        build_missing(workspace, plan, engine, options, console, watch)
+        watch.check(workspace.corpus)
         built = Built(plan, audit(workspace, plan))
         if workspace.recipe.duplicates == "keep":
             break
-        fresh = [s for m in built.markers for s in read_samples(workspace.corpus, m)]
-        twins = duplicates.resolve(published.samples if published else (), fresh)
+        fresh = (read_rows(workspace.corpus, m, duplicates.COLUMNS) for m in built.markers if m.rows)
+        earlier = published.batches(duplicates.COLUMNS) if published else iter(())
+        twins = duplicates.resolve(earlier, fresh)
         if not twins:
             break
         console.remark(f"{len(twins)} samples have the pixels of another one; building their shards again without them")
         plan = planner.revise(plan, twins)
+        watch = watch.also(workspace.corpus, files.folder(plan))  # before others can see the plan, and cancel it
         files.write(plan, workspace.corpus)
     _check_holes(built, published, options)
     return built
 
 
-def build_missing(workspace: Workspace, plan: Plan, engine: Engine, options: BuildOptions, console: Console) -> int:
+def build_missing(
+    workspace: Workspace,
+    plan: Plan,
+    engine: Engine,
+    options: BuildOptions,
+    console: Console,
+    watch: CancelWatch | None = None,
+) -> int:
     """Build the shards of a plan that are not committed yet, without looking at what came of it.
+
+    Args:
+        workspace: the corpus and its sources.
+        plan: what to build.
+        engine: where.
+        options: how.
+        console: for progress.
+        watch: requests to stop that are looked for; None: those about this plan, from now on.
 
     Returns:
         The number of shards that were missing; no engine is started for none.
@@ -123,7 +150,11 @@ def build_missing(workspace: Workspace, plan: Plan, engine: Engine, options: Bui
     cases = sum(len(plan.shards[n].cases) for n in missing)
     if not missing:
         return 0
+    corpus = workspace.corpus
+    seen = watch or CancelWatch().also(corpus, files.folder(plan))
+    engine = dataclasses.replace(engine, stop=lambda: seen.request(corpus) == "now")
     with tempfile.TemporaryDirectory(prefix="mdfp-build-", dir=scratch_folder(options)) as folder:
+        log = EventLog(logs.log_format(local=engine.local), str(Path(folder) / "log") if engine.local else None)
         ticks = Ticks(folder) if engine.local else None
         transform = BuildShards(
             out=workspace.corpus.place,
@@ -133,12 +164,14 @@ def build_missing(workspace: Workspace, plan: Plan, engine: Engine, options: Bui
             attempts=options.attempts,
             any_environment=options.rebuild,
             ticks=folder if engine.local else None,
+            cancel=seen,
+            log=log,
         )
 
         def count() -> int:
             return ticks.count() if ticks else _committed_cases(workspace, plan, missing)
 
-        with console.progress("build", cases, count):
+        with console.progress("build", cases, count), logs.following(Path(folder) / "log", console.log):
             engine.run(lambda p: p | "ShardNumbers" >> beam.Create(missing) | transform, tasks=len(missing))
     return len(missing)
 
@@ -183,8 +216,8 @@ def audit(workspace: Workspace, plan: Plan) -> tuple[Marker, ...]:
 
 def _check_holes(built: Built, published: Published | None, options: BuildOptions) -> None:
     # One broken file among a few new ones of a large source is no reason to stop: what is published counts too.
-    cases = Counter(c.source for c in built.plan.cases)
-    cases.update(s.source for s in (published.samples if published else ()))
+    cases = Counter(built.plan.placed["source"].to_pylist())
+    cases.update(published.sources() if published else {})
     holes = Counter(h.source for h in built.holes if h.reason != "duplicate")
     for source, count in sorted(holes.items()):
         if count > options.max_holes * cases[source]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import partial
 
 import apache_beam as beam
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 from rich.table import Table
 
 from expectations.validate import validate_inventory
@@ -22,9 +21,8 @@ from pipelines.runner import Engine
 from pipelines.workspace import Workspace
 from schemas.case import Case, ObjectRecord, Reject
 from transforms import commit
-from transforms.inventory import Inventoried, count_days
 from transforms.layouts.group import Counts, Grouped, group
-from transforms.plan.planner import Inventory
+from transforms.plan.inventory import InventoryTable, records_of
 from transforms.publish import table_bytes
 from transforms.store import ListedObject
 from transforms.take_inventory import (
@@ -33,11 +31,10 @@ from transforms.take_inventory import (
     chunks,
     listing_bytes,
     listing_path,
-    parse_rows,
     part_path,
+    read_part,
+    rejects_path,
 )
-
-Row = TypeVar("Row")
 
 ROWS_PER_PART = 2000
 """Cases and loose objects whose rows share a part file."""
@@ -48,28 +45,50 @@ class Taken:
     """A finished inventory.
 
     Attributes:
-        cases, objects, rejects: what was found.
+        table: the cases with their objects, and the rejects.
         counts: where every listed object went, by source.
         folder: where it lies below the corpus.
     """
 
-    cases: tuple[Case, ...]
-    objects: tuple[ObjectRecord, ...]
-    rejects: tuple[Reject, ...]
+    table: InventoryTable
     counts: Mapping[str, Counts]
     folder: str
+
+    @property
+    def rejects(self) -> tuple[Reject, ...]:
+        """What was left out."""
+        return self.table.rejects
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """The cases as records, by id: for small inventories."""
+        return tuple(case for case, _ in self._records())
+
+    @property
+    def objects(self) -> tuple[ObjectRecord, ...]:
+        """Their objects, in the same order: for small inventories."""
+        return tuple(o for _, objects in self._records() for o in objects)
+
+    def _records(self) -> list[tuple[Case, tuple[ObjectRecord, ...]]]:
+        found = [r for rows in self.table.batches() for r in records_of(rows)]
+        return sorted(found, key=lambda r: r[0].case_id)
+
+    @property
+    def _objects(self) -> int:
+        return int(pc.sum(self.table.deciding["object_count"]).as_py() or 0)
 
     def line(self) -> str:
         """One line for people."""
         listed = sum(c.listed for c in self.counts.values())
         reasons = ", ".join(f"{n} {r}" for r, n in Counter(str(r.reason) for r in self.rejects).most_common())
-        return f"{len(self.cases)} cases in {listed} objects, {len(self.rejects)} rejects{f' ({reasons})' if reasons else ''}"
+        cases = self.table.deciding.num_rows
+        return f"{cases} cases in {listed} objects, {len(self.rejects)} rejects{f' ({reasons})' if reasons else ''}"
 
     def summary(self) -> dict[str, object]:
         """The same for machines."""
         return {
-            "cases": len(self.cases),
-            "objects": len(self.objects),
+            "cases": self.table.deciding.num_rows,
+            "objects": self._objects,
             "rejects": dict(Counter(str(r.reason) for r in self.rejects)),
             "listed": sum(c.listed for c in self.counts.values()),
             "folder": self.folder,
@@ -104,8 +123,8 @@ def take_inventory(workspace: Workspace, engine: Engine, console: Console) -> Ta
     if not workspace.corpus.exists(f"{folder}/inventory.json"):
         for source, listing in listings.items():
             commit.create_same(listing_bytes(listing), workspace.corpus, listing_path(folder, source))
-        found = _read_headers(workspace, grouped, folder, engine, console)
-        _write(workspace, folder, found, grouped)
+        parts = _read_headers(workspace, grouped, folder, engine, console)
+        _write(workspace, folder, parts, grouped)
     commit.replace(f"{folder}\n".encode(), workspace.corpus, "inventory/LATEST")
     taken = _load(workspace, folder)
     require_pass(validate_inventory(taken.cases, taken.objects, taken.rejects), workspace.corpus, console)
@@ -114,7 +133,7 @@ def take_inventory(workspace: Workspace, engine: Engine, console: Console) -> Ta
 
 def _read_headers(
     workspace: Workspace, grouped: Mapping[str, Grouped], folder: str, engine: Engine, console: Console
-) -> list[Inventoried]:
+) -> list[int]:
     work = [c for source in sorted(grouped) for c in chunks(source, grouped[source])]
     rows = sum(len(g.cases) + len(g.headers) for g in grouped.values())
     job = InventoryJob(
@@ -133,30 +152,23 @@ def _read_headers(
 
     with console.progress("inventory", len(written), count):
         engine.run(lambda p: p | "Chunks" >> beam.Create(work) | TakeInventory(job), tasks=len(work))
-    return [row for path in written if workspace.corpus.exists(path) for row in parse_rows(workspace.corpus.read(path))]
+    return [part for part, path in enumerate(written) if workspace.corpus.exists(path)]
 
 
-def _write(workspace: Workspace, folder: str, found: list[Inventoried], grouped: Mapping[str, Grouped]) -> None:
-    rows = count_days(sorted(found, key=_order))
-    cases = [r.case for r in rows if r.case is not None]
-    kept = {c.case_id for c in cases}
-    objects = [o for r in rows for o in r.objects if o.case_id in kept]
-    rejects = [x for g in grouped.values() for x in g.rejects] + [x for r in rows for x in r.rejects]
+def _write(workspace: Workspace, folder: str, parts: Sequence[int], grouped: Mapping[str, Grouped]) -> None:
     corpus = workspace.corpus
-    commit.create_bytes(table_bytes(Case, cases), corpus, f"{folder}/cases.parquet")
-    commit.create_bytes(table_bytes(ObjectRecord, objects), corpus, f"{folder}/objects.parquet")
+    tables = [read_part(corpus, rejects_path(folder, part)) for part in parts]
+    rejects = [x for g in grouped.values() for x in g.rejects]
+    rejects += [x for table in tables for x in arrow.from_table(Reject, table)]
+    rejects.sort(key=lambda r: (r.source, r.case_id or "", r.reason, r.detail, r.path or ""))
     commit.create_bytes(table_bytes(Reject, rejects), corpus, f"{folder}/rejects.parquet")
     content = {
         "counts": {source: g.counts for source, g in sorted(grouped.items())},
         "patient_key": workspace.keys.fingerprint,
+        "parts": list(parts),
     }
+    # The header comes last: an inventory without it is not there.
     commit.create_same(canonical.pretty(content), corpus, f"{folder}/inventory.json")
-
-
-def _order(row: Inventoried) -> tuple[str, str, bytes]:
-    first = row.rejects[0] if row.rejects else None
-    name = row.case.case_id if row.case else (first.case_id or "" if first else "")
-    return (row.case.source if row.case else first.source if first else ""), name, canonical.dumps(row)
 
 
 def _digest(workspace: Workspace, listings: Mapping[str, list[ListedObject]]) -> str:
@@ -170,16 +182,15 @@ def _digest(workspace: Workspace, listings: Mapping[str, list[ListedObject]]) ->
 
 
 def _load(workspace: Workspace, folder: str) -> Taken:
-    def rows(record: type[Row], name: str) -> tuple[Row, ...]:
-        table = pq.read_table(io.BytesIO(workspace.corpus.read(f"{folder}/{name}.parquet")))
-        return tuple(arrow.from_table(record, table))
-
-    content = json.loads(workspace.corpus.read(f"{folder}/inventory.json"))
+    corpus = workspace.corpus
+    content = json.loads(corpus.read(f"{folder}/inventory.json"))
     counts = {source: Counts(**c) for source, c in content["counts"].items()}
-    return Taken(rows(Case, "cases"), rows(ObjectRecord, "objects"), rows(Reject, "rejects"), counts, folder)
+    rejects = arrow.from_table(Reject, read_part(corpus, f"{folder}/rejects.parquet"))
+    parts = [partial(read_part, corpus, part_path(folder, part)) for part in content["parts"]]
+    return Taken(InventoryTable(parts, rejects, content["patient_key"]), counts, folder)
 
 
-def read_inventory(workspace: Workspace) -> Inventory:
+def read_inventory(workspace: Workspace) -> InventoryTable:
     """The newest inventory, as the planner takes it.
 
     Raises:
@@ -192,8 +203,8 @@ def read_inventory(workspace: Workspace) -> Inventory:
             f"{workspace.corpus.root}: there is no inventory yet; make one with: "
             f"python -m pipelines inventory {workspace.recipe_path}"
         ) from None
-    taken = _load(workspace, folder)
-    return Inventory(taken.cases, taken.objects, taken.rejects, workspace.keys.fingerprint)
+    table = _load(workspace, folder).table
+    return InventoryTable(table.parts, table.rejects, workspace.keys.fingerprint)
 
 
 def describe(taken: Taken, console: Console) -> None:
@@ -201,7 +212,7 @@ def describe(taken: Taken, console: Console) -> None:
     table = Table(title="inventory", title_justify="left")
     for column in ("source", "listed", "cases", "rejects", "side files", "skipped"):
         table.add_column(column, justify="left" if column == "source" else "right")
-    cases = Counter(c.source for c in taken.cases)
+    cases = Counter(taken.table.deciding["source"].to_pylist())
     rejects = Counter(r.source for r in taken.rejects)
     for source, c in sorted(taken.counts.items()):
         table.add_row(source, str(c.listed), str(cases[source]), str(rejects[source]), str(c.side), str(c.skipped))

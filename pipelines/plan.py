@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pyarrow.compute as pc
 from rich.table import Table
 
 from expectations.validate import validate_plan
 from mdfp.errors import MdfpError, UsageError
+from pipelines import withdrawal
 from pipelines.console import Console, duration, megabytes
 from pipelines.gate import require_pass
 from pipelines.inventory import read_inventory
 from pipelines.rejects import write_missing_rejects
 from pipelines.workspace import Workspace
+from transforms import withdrawn as tombstones
 from transforms.plan import files, planner
 from transforms.plan.history import load_holes
 from transforms.plan.planner import Plan, Selection
@@ -36,6 +39,7 @@ def plan(workspace: Workspace, selection: Selection, console: Console) -> Plan:
     """
     inventory = read_inventory(workspace)
     published = load_published(workspace.corpus)
+    withdrawal.require_finished(workspace, published)
     write_missing_rejects(workspace, published.manifest.number if published else 0)
     made = planner.make_plan(
         workspace.recipe,
@@ -44,15 +48,16 @@ def plan(workspace: Workspace, selection: Selection, console: Console) -> Plan:
         published,
         selection,
         load_holes(workspace.corpus),
+        tombstones.load(workspace.corpus),
     )
     if not made.shards:
         if published is None:
             raise NothingToBuildError(_nothing(made))
         return made
     result = validate_plan(
-        made.assignments,
+        made.table,
         made.shards,
-        inventory.cases,
+        inventory.deciding,
         sources=tuple(workspace.sources.values()),
         palette=made.palette,
     )
@@ -88,8 +93,8 @@ def describe(made: Plan, workers: int, console: Console) -> None:
     table = Table(title=f"plan {made.plan_id[:12]}, generation {made.generation}", title_justify="left")
     for column in ("source", "train", "val", "test", "left out"):
         table.add_column(column, justify="left" if column == "source" else "right")
-    placed = Counter((a.source, a.split) for a in made.assignments if a.shard)
-    left = Counter(a.source for a in made.assignments if a.shard is None)
+    placed = Counter(zip(made.placed["source"].to_pylist(), made.placed["split"].to_pylist(), strict=True))
+    left = Counter(a.source for a in made.left_out())
     for source in sorted(made.sources):
         table.add_row(source, *(str(placed[source, s]) for s in ("train", "val", "test")), str(left[source]))
     console.table(table)
@@ -107,7 +112,7 @@ def cost(made: Plan, workers: int) -> str:
     """One line on bytes, CPU time and memory."""
     seconds = sum(s.estimated_seconds for s in made.shards)
     size = sum(s.estimated_bytes for s in made.shards)
-    read = sum(o.bytes for o in made.objects)
+    read = int(pc.sum(made.placed["object_bytes"]).as_py() or 0)
     return (
         f"{made.planned} cases in {len(made.shards)} shards: reads {megabytes(read)}, writes about {megabytes(size)}, "
         f"about {duration(seconds)} of CPU ({duration(seconds / max(1, workers))} on {workers} workers), "
@@ -117,15 +122,7 @@ def cost(made: Plan, workers: int) -> str:
 
 def peak_bytes(made: Plan) -> int:
     """Memory a worker needs for the largest case, roughly, with the interpreter and its libraries."""
-    voxels = [_voxels(i.header.shape) for c in made.cases for i in c.images]
-    return 300_000_000 + MEMORY_FACTOR * max(voxels, default=0)
-
-
-def _voxels(shape: tuple[int, ...]) -> int:
-    product = 1
-    for n in shape:
-        product *= n
-    return product
+    return 300_000_000 + MEMORY_FACTOR * int(pc.max(made.placed["voxels"]).as_py() or 0)
 
 
 def summary(made: Plan) -> dict[str, object]:
@@ -135,7 +132,7 @@ def summary(made: Plan) -> dict[str, object]:
         "generation": made.generation,
         "cases": made.planned,
         "shards": len(made.shards),
-        "splits": dict(Counter(a.split for a in made.assignments if a.shard)),
+        "splits": dict(Counter(made.placed["split"].to_pylist())),
         "left_out": dict(Counter(str(a.left_out) for a in made.left_out())),
         "rejects": dict(Counter(str(r.reason) for r in made.rejects)),
         "estimated_bytes": sum(s.estimated_bytes for s in made.shards),

@@ -25,6 +25,19 @@ class Assignment:
 
 
 @dataclass(frozen=True)
+class PlannedCase(Assignment):
+    """A row of the plan's table: where a case goes, and digests of what it is made from."""
+
+    case_digest: Annotated[str, "sha256 of the case's canonical JSON, days_from_first left out"]
+    objects_digest: Annotated[str, "sha256 of the objects' canonical JSON"]
+    content_digest: Annotated[str, "the same without the times at which local files were changed"]
+    days_from_first: Annotated[int | None, "days since the patient's first study"]
+    object_count: Annotated[int, "objects"]
+    object_bytes: Annotated[int, "bytes of its objects"]
+    voxels: Annotated[int, "voxels of its largest image"]
+
+
+@dataclass(frozen=True)
 class ShardPlan:
     """One shard to build: the unit of work, retry and commit."""
 
@@ -37,6 +50,7 @@ class ShardPlan:
     estimated_bytes: Annotated[int, "expected size"]
     estimated_seconds: Annotated[float, "expected CPU seconds"]
     fingerprint: Annotated[str, "sha256 of everything its bytes are a function of"]
+    hole_details: Annotated[tuple[str, ...], "for each of the holes, whose pixels it has"] = ()
 
 
 @dataclass(frozen=True)

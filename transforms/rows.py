@@ -48,8 +48,13 @@ def made_digest(case_ids: Iterable[str]) -> str:
     return hashlib.sha256(b"".join(c.encode() + b"\n" for c in case_ids)).hexdigest()
 
 
-def read_rows(corpus: CorpusStore, marker: Marker) -> pa.Table:
+def read_rows(corpus: CorpusStore, marker: Marker, columns: Sequence[str] | None = None) -> pa.Table:
     """The index rows of a committed shard, with the schema of `Sample`.
+
+    Args:
+        corpus: where they lie.
+        marker: names them.
+        columns: the ones to take (`images.list.element.content_hash` of a nested one); None: all.
 
     Raises:
         CorpusError: the file is missing, or is not the one that the marker names.
@@ -68,7 +73,8 @@ def read_rows(corpus: CorpusStore, marker: Marker) -> pa.Table:
             f"{corpus.url(marker.rows.path)}: the marker says sha256 {marker.rows.sha256}, found {found}; remove it and "
             "run build again"
         )
-    return pq.read_table(pa.BufferReader(data))
+    file = pq.ParquetFile(pa.BufferReader(data))
+    return file.read(columns=None if columns is None else list(columns), use_threads=False)
 
 
 def read_samples(corpus: CorpusStore, marker: Marker) -> tuple[Sample, ...]:

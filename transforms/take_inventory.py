@@ -6,16 +6,20 @@ r"""Beam: from chunks of a listing to inventory rows. References and headers onl
 
 from __future__ import annotations
 
+import io
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
 from apache_beam.metrics import Metrics
 
 from mdfp import arrow, canonical
 from schemas.case import Case, ObjectRecord, Reject
+from schemas.inventory import InventoryRow
 from schemas.place import Place
 from schemas.recipe import Recipe
 from schemas.source import Source
@@ -24,6 +28,7 @@ from transforms.inventory import Inventoried, inventory_case, object_reject
 from transforms.inventory_series import ReadFile, group_key, inventory_series, read_header
 from transforms.layouts.case_files import CaseFiles, HeaderFile
 from transforms.layouts.group import Grouped, group
+from transforms.plan.inventory import make_row
 from transforms.pseudonym import PatientKeys
 from transforms.rejected import Rejected
 from transforms.store import CorpusStore, ListedObject, SourceStore
@@ -200,7 +205,7 @@ class DiagnoseSeriesFn(beam.DoFn):
 
 
 class WritePartFn(beam.DoFn):
-    """(part number, rows) → one part file, create-only: written twice it is the same."""
+    """(part number, rows) → the two files of one part, create-only: written twice they hold the same."""
 
     def __init__(self, job: InventoryJob):
         self._job = job
@@ -208,14 +213,32 @@ class WritePartFn(beam.DoFn):
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[int]:
         """Write the rows in a fixed order."""
         part, rows = element
-        data = b"".join(row + b"\n" for row in sorted(rows))
-        commit.create_same(data, CorpusStore(self._job.out), part_path(self._job.folder, part))
+        found = [parse_row(row) for row in sorted(rows)]
+        corpus = CorpusStore(self._job.out)
+        rejects = arrow.to_table(Reject, [r for f in found for r in f.rejects])
+        commit.create_bytes(_parquet(rejects), corpus, rejects_path(self._job.folder, part))
+        # The cases come last: the driver looks for them alone.
+        commit.create_bytes(_parquet(case_rows(found)), corpus, part_path(self._job.folder, part))
         yield part
+
+
+def case_rows(found: Iterable[Inventoried]) -> pa.Table:
+    """The rows of the cases among what was found, with the schema of `InventoryRow`."""
+    made = [
+        make_row(f.case, [o for o in f.objects if o.case_id == f.case.case_id], f.study_day) for f in found if f.case
+    ]
+    return arrow.to_table(InventoryRow, made)
+
+
+def _parquet(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue()
 
 
 @dataclass
 class TakeInventory(beam.PTransform):
-    """Chunks → part files with one JSON row per case or loose reject; returns the numbers of the parts written."""
+    """Chunks → part files with a row per case, and beside each its rejects; returns the numbers of the parts written."""
 
     job: InventoryJob
 
@@ -253,21 +276,31 @@ def _keyed_row(found: Inventoried, parts: int) -> tuple[int, bytes]:
 
 
 def part_path(folder: str, part: int) -> str:
-    """Where a part lies below the corpus."""
-    return f"{folder}/parts/{part:05d}.jsonl"
+    """Where the cases of a part lie below the corpus."""
+    return f"{folder}/parts/{part:05d}.parquet"
 
 
-def parse_rows(data: bytes) -> list[Inventoried]:
-    """The rows of a part file."""
-    return [
-        Inventoried(
-            case=None if row["case"] is None else arrow.from_dict(Case, row["case"]),
-            objects=tuple(arrow.from_dict(ObjectRecord, o) for o in row["objects"]),
-            rejects=tuple(arrow.from_dict(Reject, r) for r in row["rejects"]),
-            study_day=row["study_day"],
-        )
-        for row in map(json.loads, data.splitlines())
-    ]
+def rejects_path(folder: str, part: int) -> str:
+    """Where the rejects of a part lie below the corpus."""
+    return f"{folder}/parts/{part:05d}.rejects.parquet"
+
+
+def read_part(corpus: CorpusStore, path: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Rows of a part file: the given columns, or all."""
+    local = corpus.local(path)
+    file = pq.ParquetFile(local if local is not None else pa.BufferReader(corpus.read(path)))
+    return file.read(columns=None if columns is None else list(columns))
+
+
+def parse_row(data: bytes) -> Inventoried:
+    """What was found of one case, from the JSON that travels between workers."""
+    row = json.loads(data)
+    return Inventoried(
+        case=None if row["case"] is None else arrow.from_dict(Case, row["case"]),
+        objects=tuple(arrow.from_dict(ObjectRecord, o) for o in row["objects"]),
+        rejects=tuple(arrow.from_dict(Reject, r) for r in row["rejects"]),
+        study_day=row["study_day"],
+    )
 
 
 def listing_path(folder: str, source: str) -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from expectations.tables.build import SpreadRow, spread, table
+from expectations.tables.build import SpreadRow, column_table, spread, table
 from mdfp.manifest import PaletteEntry
-from schemas.case import Case
-from schemas.plan import Assignment, ShardPlan
+from schemas.plan import ShardPlan
 from schemas.reasons import Reason
 from schemas.source import Source
 
@@ -82,64 +83,111 @@ TABLES: dict[str, type] = {
 }
 
 
+CASE_COLUMNS = ("case_id", "source", "patient", "split", "label_tables")
+"""What of the inventory's cases is looked at."""
+
+
 def tables(
-    assignments: Sequence[Assignment],
+    assignments: pa.Table,
     shards: Sequence[ShardPlan],
-    cases: Sequence[Case],
+    cases: pa.Table,
     sources: Sequence[Source],
     palette: Sequence[PaletteEntry],
 ) -> dict[str, pa.Table]:
-    """The plan's tables, by name."""
-    case_of = {c.case_id: c for c in cases}
-    shard_of = {s.shard: s for s in shards}
-    made = [a for a in assignments if a.shard is not None and a.split is not None and a.left_out is None]
-    times = Counter(a.case_id for a in assignments)
+    """The plan's tables, by name.
+
+    Args:
+        assignments: with the columns of an `Assignment`.
+        shards: all shards.
+        cases: of the inventory, with the columns `CASE_COLUMNS`.
+        sources: source manifests.
+        palette: integers of the structures.
+    """
+    case_of: Any = pc.index_in(assignments["case_id"], value_set=cases["case_id"].combine_chunks())
+    case_of = case_of.combine_chunks()
+    made = pc.and_(pc.is_valid(assignments["shard"]), pc.is_valid(assignments["split"]))
+    made = pc.and_(made, pc.is_null(assignments["left_out"]))
+    known = pc.and_(made, pc.is_valid(case_of))
+    patients = cases["patient"].take(case_of.filter(known.combine_chunks()))
+    every: Any = pc.index_in(cases["case_id"], value_set=pc.unique(assignments["case_id"]))
+    counted = assignments["case_id"].combine_chunks().dictionary_encode()
+    times = np.append(np.bincount(np.asarray(counted.indices), minlength=len(counted.dictionary)), 0)
     return {
-        "assignments": table(AssignmentRow, (_assignment_row(a, case_of, shard_of) for a in assignments)),
-        "decisions": table(DecisionRow, (DecisionRow(c.case_id, c.source, times[c.case_id]) for c in cases)),
-        "patients": spread((case_of[a.case_id].patient, a.split or "") for a in made if a.case_id in case_of),
-        "groups": spread((a.group, a.split or "") for a in made),
+        "assignments": _assignment_rows(assignments, shards, cases, case_of),
+        "decisions": column_table(
+            DecisionRow,
+            {
+                "id": cases["case_id"],
+                "source": cases["source"],
+                "assignments": times[np.asarray(pc.fill_null(every, len(times) - 1))],
+            },
+        ),
+        "patients": spread(patients, assignments["split"].filter(known)),
+        "groups": spread(assignments["group"].filter(made), assignments["split"].filter(made)),
         "shards": table(ShardRow, _shard_rows(shards, assignments)),
         "label_tables": table(
-            LabelTableRow,
-            _label_table_rows([case_of[a.case_id] for a in made if a.case_id in case_of], sources, palette),
+            LabelTableRow, _label_table_rows(cases, case_of.filter(known.combine_chunks()), sources, palette)
         ),
     }
 
 
-def _assignment_row(a: Assignment, case_of: Mapping[str, Case], shard_of: Mapping[str, ShardPlan]) -> AssignmentRow:
-    case, shard = case_of.get(a.case_id), shard_of.get(a.shard) if a.shard else None
-    named = shard is not None and a.position is not None and shard.cases[a.position : a.position + 1] == (a.case_id,)
-    reserved = case is not None and case.split == "test"
-    return AssignmentRow(
-        id=a.case_id,
-        source=a.source,
-        split=a.split,
-        left_out=a.left_out,
-        decided=a.shard is not None or a.left_out is not None,
-        reason_known=None if a.left_out is None else a.left_out in set(Reason),
-        in_inventory=case is not None,
-        in_its_shard=named if a.shard else None,
-        split_of_shard=(shard is not None and shard.split == a.split) if a.shard else None,
-        kept_test=(a.split == "test" or a.left_out is not None) if reserved else None,
+def _assignment_rows(
+    assignments: pa.Table, shards: Sequence[ShardPlan], cases: pa.Table, case_of: pa.Array
+) -> pa.Table:
+    placed = np.asarray(pc.is_valid(assignments["shard"]))
+    index = pc.index_in(assignments["shard"], value_set=pa.array([s.shard for s in shards], pa.string()))
+    shard = np.asarray(pc.fill_null(index, -1), dtype=np.int64)
+    sizes = np.array([len(s.cases) for s in shards] or [0], np.int64)
+    first = np.concatenate([[0], np.cumsum(sizes)])
+    position = np.asarray(pc.fill_null(assignments["position"], -1), dtype=np.int64)
+    fits = (shard >= 0) & (position >= 0) & (position < sizes[shard])
+    flat = pa.array([c for s in shards for c in s.cases] or [""], pa.string())
+    named: Any = flat.take(pa.array(np.where(fits, first[shard] + position, 0)))
+    in_its_shard = fits & np.asarray(pc.equal(named, assignments["case_id"].combine_chunks()))
+    split_of: Any = pa.array([s.split for s in shards] or [None], pa.string()).take(pa.array(np.maximum(shard, 0)))
+    split = assignments["split"].combine_chunks()
+    same_split = (shard >= 0) & np.asarray(pc.fill_null(pc.equal(split_of, split), False))
+    out: Any = pc.is_valid(assignments["left_out"]).combine_chunks()
+    reserved = pc.fill_null(pc.equal(cases["split"].combine_chunks().take(case_of), "test"), False)
+    kept = pc.or_(pc.fill_null(pc.equal(split, "test"), False), out)
+    return column_table(
+        AssignmentRow,
+        {
+            "id": assignments["case_id"],
+            "source": assignments["source"],
+            "split": split,
+            "left_out": assignments["left_out"],
+            "decided": placed | np.asarray(out),
+            "reason_known": pc.if_else(
+                out, pc.is_in(assignments["left_out"].combine_chunks(), value_set=_REASONS), None
+            ),
+            "in_inventory": pc.is_valid(case_of),
+            "in_its_shard": pa.array(in_its_shard, mask=~placed),
+            "split_of_shard": pa.array(same_split, mask=~placed),
+            "kept_test": pc.if_else(reserved, kept, None),
+        },
     )
 
 
-def _shard_rows(shards: Sequence[ShardPlan], assignments: Sequence[Assignment]) -> Iterator[ShardRow]:
+_REASONS = pa.array([str(r) for r in Reason], pa.string())
+
+
+def _shard_rows(shards: Sequence[ShardPlan], assignments: pa.Table) -> Iterator[ShardRow]:
+    put = assignments.filter(pc.is_valid(assignments["shard"]))
     assigned: dict[str, set[str]] = defaultdict(set)
-    for a in assignments:
-        if a.shard:
-            assigned[a.shard].add(a.case_id)
+    for shard, case_id in zip(put["shard"].to_pylist(), put["case_id"].to_pylist(), strict=True):
+        assigned[shard].add(case_id)
     for s in shards:
+        named = set(s.cases)
         yield ShardRow(
             id=s.shard,
             split=s.split,
             source=s.source,
             cases=len(s.cases),
             holes=len(s.holes),
-            strange_holes=len(set(s.holes) - set(s.cases)),
-            repeated_cases=len(s.cases) - len(set(s.cases)),
-            strange_cases=len(set(s.cases) - assigned[s.shard]),
+            strange_holes=len(set(s.holes) - named),
+            repeated_cases=len(s.cases) - len(named),
+            strange_cases=len(named - assigned[s.shard]),
             estimated_mb=s.estimated_bytes / 1e6,
             estimated_seconds=s.estimated_seconds,
             fingerprint=s.fingerprint,
@@ -148,12 +196,17 @@ def _shard_rows(shards: Sequence[ShardPlan], assignments: Sequence[Assignment]) 
 
 
 def _label_table_rows(
-    planned: Sequence[Case], sources: Sequence[Source], palette: Sequence[PaletteEntry]
+    cases: pa.Table, planned: pa.Array, sources: Sequence[Source], palette: Sequence[PaletteEntry]
 ) -> Iterator[LabelTableRow]:
-    used = Counter((c.source, name) for c in planned for name in sorted({label.table for label in c.labels}))
+    used = cases.select(["source", "label_tables"]).take(planned)
+    names: Any = used["label_tables"].combine_chunks()
+    owner = used["source"].take(pc.list_parent_indices(names))
+    pairs = pa.table({"source": owner, "name": pc.list_flatten(names)})
+    counts = pairs.group_by(["source", "name"]).aggregate([([], "count_all")]).to_pylist()
     source_of = {s.id: s for s in sources}
     coloured = {p.structure for p in palette}
-    for (source, name), cases in sorted(used.items()):
+    for row in sorted(counts, key=lambda r: (r["source"], r["name"])):
+        source, name = row["source"], row["name"]
         if source not in source_of:
             continue  # judged only where the caller has the source manifests at hand
         label_table = source_of[source].labels.get(name)
@@ -161,7 +214,7 @@ def _label_table_rows(
         yield LabelTableRow(
             id=f"{source}/{name}",
             source=source,
-            cases=cases,
+            cases=row["count_all"],
             known=label_table is not None,
             structures=len(structures),
             missing_from_palette=sum(s not in coloured for s in structures),

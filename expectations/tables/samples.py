@@ -139,12 +139,13 @@ def tables(
     values = {p.structure: p.value for p in palette} or {
         state.structure: state.value for s in samples if s.generation == newest for state in s.structures
     }
+    splits = pa.array([s.split for s in samples], pa.string())
     return {
         "samples": table(SampleRow, (_sample_row(s, values if s.generation == newest else None) for s in samples)),
         "images": table(ImageRow, (_image_row(s, i, recipe) for s in samples for i in s.images)),
         "masks": table(MaskRow, (_mask_row(s, m, max(values.values(), default=0)) for s in samples for m in s.labels)),
-        "patients": spread((s.patient, s.split) for s in samples),
-        "groups": spread((s.group, s.split) for s in samples),
+        "patients": spread(pa.array([s.patient for s in samples], pa.string()), splits),
+        "groups": spread(pa.array([s.group for s in samples], pa.string()), splits),
         "contents": table(ContentRow, _content_rows(samples, drop=recipe is None or recipe.duplicates == "drop")),
         "planned": table(PlannedRow, _planned_rows(samples, holes, planned)),
         **structures.tables(samples, values),

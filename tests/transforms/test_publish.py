@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import io
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -11,7 +12,7 @@ from mdfp import manifest as manifests
 from mdfp.index import file_digest
 from mdfp.sample import Sample
 from schemas.case import Reject
-from schemas.plan import Assignment
+from schemas.plan import PlannedCase
 from schemas.reasons import Reason
 from transforms.build_shards import recipe_of
 from transforms.plan.duplicates import Duplicate
@@ -79,7 +80,7 @@ def test_a_second_generation_names_everything_of_the_first(first, built, world):
     _, markers = built
     parent = first()
     samples = tuple(s for m in markers for s in read_samples(world.corpus, m))
-    second = first(Published(parent, samples), generation=2, parent=1)
+    second = first(Published.of(parent, samples), generation=2, parent=1)
     assert second.parent == 1
     assert set(parent.shards) <= set(second.shards)
     assert second.indexes[0] == parent.indexes[0]
@@ -115,8 +116,11 @@ def test_tables_come_back(built, world):
 def test_rejects_are_of_all_three_stages(built):
     plan, markers = built
     early = Reject("inventory", "tiny", None, Reason.UNMATCHED, "a stranger", "x")
-    left = Assignment("tiny-c9", "tiny", None, None, "p", None, None, Reason.EXCLUDED, "by the recipe")
-    plan = dataclasses.replace(plan, rejects=(early,), assignments=(*plan.assignments, left))
+    left = PlannedCase(
+        "tiny-c9", "tiny", None, None, "p", None, None, Reason.EXCLUDED, "by the recipe", *["d"] * 3, None, 1, 1, 1
+    )
+    table = pa.concat_tables([plan.table, arrow.to_table(PlannedCase, [left])])
+    plan = dataclasses.replace(plan, rejects=(early,), table=table)
     assert [(r.stage, r.case_id, r.reason) for r in all_rejects(plan, markers)] == [
         ("inventory", None, Reason.UNMATCHED),
         ("plan", "tiny-c9", Reason.EXCLUDED),

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mdfp.sample import Sample
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from transforms.plan.splits import PRECEDENCE
 
 
@@ -19,29 +22,45 @@ class Duplicate:
     detail: str
 
 
-def resolve(published: Iterable[Sample], built: Iterable[Sample]) -> list[Duplicate]:
+COLUMNS = ("case_id", "source", "split", "images.list.element.content_hash", "labels.list.element.content_hash")
+"""What of a sample tells whose copy it is."""
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """A sample whose pixels another one has."""
+
+    case_id: str
+    source: str
+    split: str
+    pixels: str
+    labels: tuple[str, ...]
+    old: bool
+
+
+def resolve(published: Iterable[pa.Table], built: Iterable[pa.Table]) -> list[Duplicate]:
     """The newly built samples to leave out, so that no two samples of the corpus have equal pixels.
 
     Of a set of equal ones stays: what is published already; else what is in the most protected split (a test copy
     wins); else what has labels; else the first by source and case id. The choice does not depend on the order given.
 
     Args:
-        published: samples of earlier generations.
-        built: samples of this one.
+        published: rows of the samples of earlier generations, with the columns `COLUMNS`.
+        built: rows of the samples of this one.
     """
-    old = {_pixels(s): s for s in sorted(published, key=lambda s: s.case_id)}
-    kept: dict[tuple[str, ...], Sample] = {}
+    copies = _copies(published, built)
+    old = {c.pixels: c for c in sorted(copies, key=lambda c: c.case_id) if c.old}
+    kept: dict[str, _Copy] = {}
     losers: list[Duplicate] = []
-    for sample in sorted(built, key=_rank):
-        winner = old.get(_pixels(sample)) or kept.get(_pixels(sample))
+    for copy in sorted((c for c in copies if not c.old), key=_rank):
+        winner = old.get(copy.pixels) or kept.get(copy.pixels)
         if winner is None:
-            kept[_pixels(sample)] = sample
-        elif winner.case_id != sample.case_id:
-            same = _labels(winner) == _labels(sample)
-            labels = "equal" if same else "not equal"
+            kept[copy.pixels] = copy
+        elif winner.case_id != copy.case_id:
+            labels = "equal" if winner.labels == copy.labels else "not equal"
             losers.append(
                 Duplicate(
-                    sample.case_id,
+                    copy.case_id,
                     winner.case_id,
                     f"the same pixels as {winner.case_id} ({winner.split}); their labels are {labels}",
                 )
@@ -49,13 +68,46 @@ def resolve(published: Iterable[Sample], built: Iterable[Sample]) -> list[Duplic
     return sorted(losers, key=lambda d: d.case_id)
 
 
-def _pixels(sample: Sample) -> tuple[str, ...]:
-    return tuple(sorted(i.content_hash for i in sample.images))
+def _copies(published: Iterable[pa.Table], built: Iterable[pa.Table]) -> list[_Copy]:
+    """The samples whose pixels occur more than once. Only these become records: a million others stay columns."""
+    tables = [*(_slim(t, old=True) for t in published), *(_slim(t, old=False) for t in built)]
+    table = pa.concat_tables(tables) if tables else None
+    if table is None or table.num_rows == 0:
+        return []
+    codes = np.asarray(table["pixels"].combine_chunks().dictionary_encode().indices)
+    repeated = (np.bincount(codes) > 1)[codes]
+    rows = table.filter(pa.array(repeated)).to_pylist()
+    return [_Copy(**{**r, "labels": tuple(sorted(r["labels"]))}) for r in rows]
 
 
-def _labels(sample: Sample) -> tuple[str, ...]:
-    return tuple(sorted(label.content_hash for label in sample.labels))
+def _slim(table: pa.Table, *, old: bool) -> pa.Table:
+    labels = table["labels"].combine_chunks()
+    values = pc.struct_field(pc.list_flatten(labels), "content_hash")
+    lengths = np.asarray(pc.list_value_length(labels).fill_null(0))
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+    return pa.table(
+        {
+            "case_id": table["case_id"],
+            "source": table["source"],
+            "split": table["split"],
+            "pixels": _pixels(table["images"].combine_chunks()),
+            "labels": pa.ListArray.from_arrays(offsets, values),
+            "old": pa.array(np.full(table.num_rows, old)),
+        }
+    )
 
 
-def _rank(sample: Sample) -> tuple[int, int, str, str]:
-    return PRECEDENCE.index(sample.split), -len(sample.labels), sample.source, sample.case_id
+def _pixels(images: pa.ListArray) -> pa.Array:
+    """The content hashes of each sample's images, sorted and joined."""
+    flat = pc.struct_field(pc.list_flatten(images), "content_hash")
+    parent = pc.list_parent_indices(images)
+    order = pc.sort_indices(
+        pa.table({"parent": parent, "hash": flat}), [("parent", "ascending"), ("hash", "ascending")]
+    )
+    lengths = np.asarray(pc.list_value_length(images).fill_null(0))
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+    return pc.binary_join(pa.ListArray.from_arrays(offsets, flat.take(order)), "+")
+
+
+def _rank(copy: _Copy) -> tuple[int, int, str, str]:
+    return PRECEDENCE.index(copy.split), -len(copy.labels), copy.source, copy.case_id

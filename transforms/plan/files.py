@@ -1,4 +1,10 @@
-"""A plan on disk: one JSON file to review, and tables whose row groups are the work of one shard each.
+"""A plan on disk: one JSON file to review, tables of its cases and shards, and files whose row groups are a shard's work.
+
+    plan.json          the header: what is built, after what, and totals
+    cases.parquet      a row for each case of the inventory: where it goes, or why it is left out
+    shards.parquet     a row for each shard
+    rejects.parquet    what the inventory left out
+    work/00000.parquet the cases and objects of shards 0 to 15, a row group each; 00001: of 16 to 31; and so on
 
 A plan's id does not depend on when local files were changed, its tables do: a folder that was copied gives the same plan
 and other versions of its objects. So a folder's name holds the plan's edition too.
@@ -8,30 +14,28 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mdfp import arrow, canonical
 from mdfp.errors import CorpusError
 from mdfp.manifest import PaletteEntry, Relation
 from schemas.case import Case, ObjectRecord, Reject
-from schemas.plan import Assignment, ShardPlan
+from schemas.plan import Assignment, PlannedCase, ShardPlan
+from schemas.reasons import Reason
 from transforms import commit
+from transforms.plan import work
+from transforms.plan.inventory import records_of
 from transforms.plan.planner import Plan
 from transforms.store import CorpusStore
 
-_TABLES: dict[str, type] = {
-    "cases": Case,
-    "objects": ObjectRecord,
-    "assignments": Assignment,
-    "shards": ShardPlan,
-    "rejects": Reject,
-}
-_PER_SHARD = ("cases", "objects")
-
+_APART = ("table", "shards", "rejects", "rows")
+"""Parts of a plan that are not in its header."""
 
 LATEST = "plans/LATEST"
 """Names the folder of the plan that was made last."""
@@ -45,16 +49,16 @@ def folder(plan: Plan) -> str:
 def write(plan: Plan, store: CorpusStore) -> str:
     """Write a plan (nothing happens when it is there already); returns its folder."""
     base = folder(plan)
-    shard_of = {a.case_id: a.shard for a in plan.assignments}
-    for name, record in _TABLES.items():
-        rows = getattr(plan, name)
-        groups = [rows]
-        if name in _PER_SHARD:
-            by_shard: dict[str | None, list[Any]] = {s.shard: [] for s in plan.shards}
-            for row in rows:
-                by_shard[shard_of[row.case_id]].append(row)
-            groups = list(by_shard.values())
-        commit.create_bytes(_parquet(record, groups), store, f"{base}/{name}.parquet")
+    if not store.exists(f"{base}/plan.json"):
+        if isinstance(plan.rows, WorkFolder):
+            for number in range(work.file_count(len(plan.shards))):
+                data = plan.rows.store.read(work.file_path(plan.rows.base, number))
+                commit.create_bytes(data, store, work.file_path(base, number))
+        else:
+            work.write(plan, store, base)
+        commit.create_bytes(_parquet(plan.table), store, f"{base}/cases.parquet")
+        commit.create_bytes(_parquet(arrow.to_table(ShardPlan, plan.shards)), store, f"{base}/shards.parquet")
+        commit.create_bytes(_parquet(arrow.to_table(Reject, plan.rejects)), store, f"{base}/rejects.parquet")
     # The header comes last: a plan without it is not there.
     commit.create_same(canonical.pretty(_header(plan)), store, f"{base}/plan.json")
     commit.replace(f"{base}\n".encode(), store, LATEST)
@@ -62,24 +66,23 @@ def write(plan: Plan, store: CorpusStore) -> str:
 
 
 def _header(plan: Plan) -> dict[str, Any]:
-    content = {f: getattr(plan, f) for f in plan.__dataclass_fields__ if f not in _TABLES}
+    content = {f: getattr(plan, f) for f in plan.__dataclass_fields__ if f not in _APART}
     content["totals"] = {
         "cases": plan.planned,
         "shards": len(plan.shards),
+        "objects": pc.sum(plan.placed["object_count"]).as_py() or 0,
+        "object_bytes": pc.sum(plan.placed["object_bytes"]).as_py() or 0,
         "estimated_bytes": sum(s.estimated_bytes for s in plan.shards),
         "estimated_seconds": round(sum(s.estimated_seconds for s in plan.shards), 1),
-        "left_out": len(plan.left_out()),
+        "left_out": plan.table.num_rows - plan.placed.num_rows,
         "rejects": len(plan.rejects),
     }
     return dict(canonical.plain(content))
 
 
-def _parquet(record: type, groups: list[Any]) -> bytes:
+def _parquet(table: pa.Table) -> bytes:
     sink = io.BytesIO()
-    schema = arrow.arrow_schema(record)
-    with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
-        for rows in groups:
-            writer.write_table(arrow.to_table(record, rows), row_group_size=max(1, len(rows)))
+    pq.write_table(table, sink, compression="zstd")
     return sink.getvalue()
 
 
@@ -116,14 +119,65 @@ def read(store: CorpusStore, base: str) -> Plan:
         CorpusError: it is not there.
     """
     header = read_header(store, base)
-    rows: dict[str, Any] = {}
-    for name, record in _TABLES.items():
-        table = pq.read_table(io.BytesIO(store.read(f"{base}/{name}.parquet")))
-        rows[name] = tuple(arrow.from_table(record, table))
     header.pop("totals")
     header["palette"] = tuple(arrow.from_dict(PaletteEntry, e) for e in header["palette"])
     header["relations"] = tuple(arrow.from_dict(Relation, e) for e in header["relations"])
-    return Plan(**header, **rows)
+    table = _table(store, f"{base}/cases.parquet").cast(arrow.arrow_schema(PlannedCase))
+    shards = tuple(arrow.from_table(ShardPlan, _table(store, f"{base}/shards.parquet")))
+    rejects = tuple(arrow.from_table(Reject, _table(store, f"{base}/rejects.parquet")))
+    rows = WorkFolder(store, base, len(shards))
+    return Plan(**header, table=table, shards=shards, rejects=rejects, rows=rows)
+
+
+def _table(store: CorpusStore, path: str) -> pa.Table:
+    return pq.read_table(pa.BufferReader(store.read(path)))
+
+
+@dataclass(frozen=True)
+class WorkFolder:
+    """The whole rows of a plan's cases, where a plan lies.
+
+    Attributes:
+        store: the corpus.
+        base: the plan's folder.
+        shards: how many it has.
+    """
+
+    store: CorpusStore
+    base: str
+    shards: int
+
+    def batches(self) -> Iterator[pa.Table]:
+        """Rows with the columns of a `WorkRow`, a file at a time, in the order of the shards."""
+        for number in range(work.file_count(self.shards)):
+            yield _table(self.store, work.file_path(self.base, number))
+
+
+def planned_objects(store: CorpusStore, base: str) -> pa.Table:
+    """The objects of all planned cases: case_id, source, and the columns of a `CaseObject`, a row each.
+
+    Raises:
+        CorpusError: there is no such plan.
+    """
+    count = pq.ParquetFile(pa.BufferReader(_shards_bytes(store, base))).metadata.num_rows
+    tables = []
+    for rows in WorkFolder(store, base, count).batches():
+        objects = rows["objects"].combine_chunks()
+        parent = pc.list_parent_indices(objects)
+        flat = pa.Table.from_struct_array(pc.list_flatten(objects))
+        for name in ("source", "case_id"):
+            flat = flat.add_column(0, name, rows[name].take(parent))
+        tables.append(flat)
+    if tables:
+        return pa.concat_tables(tables)
+    return arrow.to_table(ObjectRecord, [])
+
+
+def _shards_bytes(store: CorpusStore, base: str) -> bytes:
+    try:
+        return store.read(f"{base}/shards.parquet")
+    except FileNotFoundError as error:
+        raise CorpusError(f"{store.url(base)}: there is no such plan; make one with the plan command") from error
 
 
 def read_header(store: CorpusStore, base: str) -> dict[str, Any]:
@@ -149,21 +203,48 @@ class ShardWork:
 
 
 class PlanReader:
-    """Reads the work of single shards; opened once in each worker."""
+    """Reads the work of single shards; opened once in each worker. It holds the list of shards and one file of work."""
 
     def __init__(self, store: CorpusStore, base: str):
         self.header = read_header(store, base)
-        self._files = {
-            name: pq.ParquetFile(pa.BufferReader(store.read(f"{base}/{name}.parquet"))) for name in _PER_SHARD
-        }
-        shards = pq.read_table(io.BytesIO(store.read(f"{base}/shards.parquet")))
-        self.shards = tuple(arrow.from_table(ShardPlan, shards))
-        assignments = pq.read_table(io.BytesIO(store.read(f"{base}/assignments.parquet")))
-        self._assignments = {a.case_id: a for a in arrow.from_table(Assignment, assignments)}
+        self._store, self._base = store, base
+        self._shards = pq.read_table(pa.BufferReader(_shards_bytes(store, base)))
+        self._open: tuple[int, pq.ParquetFile] | None = None
+
+    @property
+    def shards(self) -> tuple[ShardPlan, ...]:
+        """All shards, in order."""
+        return tuple(arrow.from_table(ShardPlan, self._shards))
 
     def work(self, number: int) -> ShardWork:
         """The work of the shard in that row of the shard table."""
-        shard = self.shards[number]
-        cases = tuple(arrow.from_table(Case, self._files["cases"].read_row_group(number)))
-        objects = tuple(arrow.from_table(ObjectRecord, self._files["objects"].read_row_group(number)))
-        return ShardWork(shard, cases, objects, tuple(self._assignments[c] for c in shard.cases))
+        (shard,) = arrow.from_table(ShardPlan, self._shards.slice(number, 1))
+        rows = self._file(number // work.SHARDS_PER_FILE).read_row_group(
+            number % work.SHARDS_PER_FILE, use_threads=False
+        )
+        records = list(records_of(rows))
+        holes = dict(zip(shard.holes, shard.hole_details, strict=True))
+        assignments = tuple(
+            Assignment(
+                case_id=case.case_id,
+                source=case.source,
+                split=shard.split,
+                fold=fold,
+                group=group,
+                shard=shard.shard,
+                position=position,
+                left_out=Reason.DUPLICATE if case.case_id in holes else None,
+                detail=holes.get(case.case_id, ""),
+            )
+            for position, ((case, _), group, fold) in enumerate(
+                zip(records, rows["group"].to_pylist(), rows["fold"].to_pylist(), strict=True)
+            )
+        )
+        objects = tuple(o for _, those in records for o in those)
+        return ShardWork(shard, tuple(case for case, _ in records), objects, assignments)
+
+    def _file(self, number: int) -> pq.ParquetFile:
+        if self._open is None or self._open[0] != number:
+            data = self._store.read(work.file_path(self._base, number))
+            self._open = number, pq.ParquetFile(pa.BufferReader(data))
+        return self._open[1]

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from mdfp import arrow
 from mdfp import manifest as manifests
 from mdfp.errors import CorpusError
-from schemas.case import ObjectRecord, Reject
+from schemas.case import Reject
 from transforms.plan import files
 from transforms.plan.holes import KnownHole, made_of
 from transforms.plan.published import newest_number
@@ -34,17 +34,18 @@ def load_holes(store: CorpusStore) -> dict[str, KnownHole]:
         except (CorpusError, FileNotFoundError):
             continue
         found = {r.case_id: r for r in arrow.from_table(Reject, rejects) if r.stage == "build" and r.case_id}
-        for case_id, objects in _objects(store, base, found).items():
+        for case_id, objects in _digests(store, base, found).items():
             reject = found[case_id]
             content = made_of(objects, header["sources"][reject.source], header["pixel_version"])
             holes[case_id] = KnownHole(number, reject.reason, reject.detail, content)
     return holes
 
 
-def _objects(store: CorpusStore, base: str, case_ids: Collection[str | None]) -> dict[str, list[ObjectRecord]]:
-    result: dict[str, list[ObjectRecord]] = {}
-    if case_ids:
-        data = io.BytesIO(store.read(f"{base}/objects.parquet"))
-        for row in arrow.from_table(ObjectRecord, pq.read_table(data, filters=[("case_id", "in", set(case_ids))])):
-            result.setdefault(row.case_id, []).append(row)
-    return result
+def _digests(store: CorpusStore, base: str, case_ids: Collection[str]) -> dict[str, str]:
+    """Digest of the objects of each of these cases, as the plan in a folder has them."""
+    if not case_ids:
+        return {}
+    data = io.BytesIO(store.read(f"{base}/cases.parquet"))
+    wanted = [("case_id", "in", sorted(case_ids)), ("shard", "!=", "")]
+    rows = pq.read_table(data, columns=["case_id", "objects_digest"], filters=wanted).to_pylist()
+    return {r["case_id"]: r["objects_digest"] for r in rows}

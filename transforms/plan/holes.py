@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from mdfp import canonical
-from schemas.case import ObjectRecord
 from schemas.reasons import Reason
 from schemas.source import Source
 
@@ -36,36 +37,34 @@ class KnownHole:
         )
 
 
-def made_of(objects: Iterable[ObjectRecord], source: Mapping[str, Any], pixel_version: int) -> str:
+def made_of(objects_digest: str, source: Mapping[str, Any], pixel_version: int) -> str:
     """Digest of what decides whether a case can be made: its files, its source's manifest and the code that reads them.
 
     A recipe is not part of it: what of it reaches voxels cannot change within a corpus.
+
+    Args:
+        objects_digest: of its `InventoryRow`.
+        source: the source's manifest as plain values.
+        pixel_version: of the code.
     """
-    listed = sorted((o.array, o.path, o.bytes, o.version) for o in objects)
-    return canonical.digest([listed, source, pixel_version])
+    return canonical.digest([objects_digest, source, pixel_version])
 
 
 def unchanged(
-    holes: Mapping[str, KnownHole],
-    objects: Iterable[ObjectRecord],
-    sources: Mapping[str, Source],
-    pixel_version: int,
+    holes: Mapping[str, KnownHole], found: pa.Table, sources: Mapping[str, Source], pixel_version: int
 ) -> dict[str, KnownHole]:
     """The holes that trying again would find again: nothing that they are made of has changed.
 
     Args:
         holes: what could not be made, by case id.
-        objects: what the inventory found now.
+        found: what the inventory found of these cases now: case_id, source, objects_digest.
         sources: manifests as they are now.
         pixel_version: of the code as it is now.
     """
-    found: dict[str, list[ObjectRecord]] = {}
-    for o in objects:
-        if o.case_id in holes:
-            found.setdefault(o.case_id, []).append(o)
-    plain = {source: sources[source].model_dump(mode="json") for source in {o[0].source for o in found.values()}}
+    rows = found.select(["case_id", "source", "objects_digest"]).to_pylist()
+    plain = {name: sources[name].model_dump(mode="json") for name in {r["source"] for r in rows}}
     return {
-        case_id: holes[case_id]
-        for case_id, mine in found.items()
-        if holes[case_id].made_of == made_of(mine, plain[mine[0].source], pixel_version)
+        r["case_id"]: holes[r["case_id"]]
+        for r in rows
+        if holes[r["case_id"]].made_of == made_of(r["objects_digest"], plain[r["source"]], pixel_version)
     }

@@ -6,8 +6,8 @@ import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from schemas.case import Case
 from schemas.recipe import Shards
 
 MAX_SHARD_SECONDS = 600.0
@@ -37,13 +37,37 @@ class Pack:
         return f"{self.split}/{self.source}-{self.number:05d}"
 
 
+class Packable(Protocol):
+    """What of a case decides its shard: a `Case`, or a row of the same names."""
+
+    @property
+    def case_id(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """Id of its source."""
+        ...
+
+    @property
+    def estimated_bytes(self) -> int:
+        """Bytes it will take in a shard."""
+        ...
+
+    @property
+    def estimated_seconds(self) -> float:
+        """CPU seconds it will cost."""
+        ...
+
+
 def keyed_order(key: str, case_ids: Iterable[str]) -> list[str]:
     """Case ids in an order that depends on the key and each id alone."""
     return sorted(case_ids, key=lambda c: (hashlib.sha256(f"{key}\0order\0{c}".encode()).digest(), c))
 
 
 def pack(
-    cases: Sequence[Case],
+    cases: Sequence[Packable],
     split_of: Mapping[str, str],
     shards: Shards,
     key: str,
@@ -92,7 +116,7 @@ def pack(
     return packs
 
 
-def _pooled_sources(cases: Sequence[Case], shards: Shards) -> set[str]:
+def _pooled_sources(cases: Sequence[Packable], shards: Shards) -> set[str]:
     sizes: dict[str, int] = {}
     for case in cases:
         sizes[case.source] = sizes.get(case.source, 0) + case.estimated_bytes

@@ -6,16 +6,23 @@ One process, no pixels. The plan is a function of its inputs: two runs over the 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol
 
-from mdfp import canonical
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mdfp import arrow, canonical
 from mdfp.errors import UsageError
 from mdfp.manifest import PaletteEntry, Relation
 from schemas.case import Case, ObjectRecord, Reject
-from schemas.plan import Assignment, ShardPlan
+from schemas.plan import Assignment, PlannedCase, ShardPlan
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
 from schemas.source import Source
@@ -25,18 +32,11 @@ from transforms.pixel_version import PIXEL_VERSION
 from transforms.plan import holes, packing, splits, terms
 from transforms.plan.duplicates import Duplicate
 from transforms.plan.holes import KnownHole
+from transforms.plan.inventory import Inventory, InventoryTable, records_of
 from transforms.plan.published import Published
+from transforms.withdrawn import Withdrawn
 
-
-@dataclass(frozen=True)
-class Inventory:
-    """What the inventory stage found."""
-
-    cases: tuple[Case, ...]
-    objects: tuple[ObjectRecord, ...]
-    rejects: tuple[Reject, ...]
-    patient_key: str
-    """Fingerprint of the secret behind the pseudonyms."""
+__all__ = ["Inventory", "InventoryTable", "Plan", "Selection", "make_plan", "revise"]
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,12 @@ class Plan:
     sources: dict[str, dict[str, Any]]
     palette: tuple[PaletteEntry, ...]
     relations: tuple[Relation, ...]
-    cases: tuple[Case, ...]
-    objects: tuple[ObjectRecord, ...]
-    assignments: tuple[Assignment, ...]
+    table: pa.Table
+    """A `PlannedCase` for each case of the inventory, sorted by case id."""
     shards: tuple[ShardPlan, ...]
     rejects: tuple[Reject, ...]
+    rows: CaseRows = field(compare=False)
+    """The whole rows of at least the planned cases."""
     plan_id: str = field(default="")
 
     @property
@@ -83,9 +84,52 @@ class Plan:
         """Digest of the shards' fingerprints. Plans of one id differ in it when a file was copied or touched meanwhile."""
         return canonical.digest([s.fingerprint for s in self.shards])
 
+    @property
+    def image_only(self) -> bool:
+        """Whether labels are left out."""
+        return Recipe.model_validate({**self.recipe, "out": "-"}).labels.image_only
+
+    @cached_property
+    def placed(self) -> pa.Table:
+        """The rows of `table` that have a place in a shard, in the order of the shards."""
+        number = {s.shard: n for n, s in enumerate(self.shards)}
+        table = self.table.filter(pc.is_valid(self.table["shard"]))
+        names = table["shard"].combine_chunks().dictionary_encode()
+        shard = np.array([number[n] for n in names.dictionary.to_pylist()], np.int64)[np.asarray(names.indices)]
+        return table.take(pa.array(np.lexsort((table["position"].to_numpy(), shard))))
+
     def left_out(self) -> list[Assignment]:
         """Cases that have no place in a shard."""
-        return [a for a in self.assignments if a.shard is None]
+        return arrow.from_table(Assignment, self.table.filter(pc.is_null(self.table["shard"])))
+
+    @property
+    def assignments(self) -> tuple[Assignment, ...]:
+        """`table` as records: for small plans."""
+        return tuple(arrow.from_table(Assignment, self.table))
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """The planned cases in the order of the shards: for small plans."""
+        return tuple(case for case, _ in self._records())
+
+    @property
+    def objects(self) -> tuple[ObjectRecord, ...]:
+        """Their objects, in the same order: for small plans."""
+        return tuple(o for _, objects in self._records() for o in objects)
+
+    def _records(self) -> list[tuple[Case, tuple[ObjectRecord, ...]]]:
+        order = {case_id: n for n, case_id in enumerate(self.placed["case_id"].to_pylist())}
+        found = [r for rows in self.rows.batches() for r in records_of(rows) if r[0].case_id in order]
+        if self.image_only:
+            found = [(dataclasses.replace(c, labels=()), o) for c, o in found]
+        return sorted(found, key=lambda r: order[r[0].case_id])
+
+
+class CaseRows(Protocol):
+    """Where whole rows of cases come from."""
+
+    def batches(self) -> Iterator[pa.Table]:
+        """Rows with the columns of a `Case` and its `objects`, a bounded number at a time."""
 
 
 PIXEL_SECTIONS = ("geometry", "intensity", "labels", "limits")
@@ -95,10 +139,11 @@ PIXEL_SECTIONS = ("geometry", "intensity", "labels", "limits")
 def make_plan(
     recipe: Recipe,
     sources: Mapping[str, Source],
-    inventory: Inventory,
+    inventory: Inventory | InventoryTable,
     published: Published | None,
     selection: Selection = Selection(),
     known_holes: Mapping[str, KnownHole] | None = None,
+    withdrawn: Withdrawn | None = None,
 ) -> Plan:
     """The plan of the next generation.
 
@@ -109,52 +154,35 @@ def make_plan(
         published: what the corpus holds already, or None.
         selection: what the command line narrows it to.
         known_holes: what could not be made in earlier generations, by case id.
+        withdrawn: what was taken back for good.
 
     Raises:
         UsageError: the corpus was built by another recipe or with another patient key; nothing to choose from.
     """
-    _check_continues(recipe, inventory, published)
+    found = inventory.table() if isinstance(inventory, Inventory) else inventory
+    _check_continues(recipe, found.patient_key, published)
     key = recipe.splits.key or recipe.corpus
-    cases = sorted(inventory.cases, key=lambda c: c.case_id)
+    table = found.deciding.sort_by("case_id")
+    cases = _candidates(table)
     if twice := [a.case_id for a, b in itertools.pairwise(cases) if a.case_id == b.case_id]:
         raise UsageError(
             f"{len(twice)} case ids are given twice, for example {twice[0]!r}: sources whose ids differ in dots and dashes "
             "only, or a layout whose fields do not tell cases apart; rename the source or add a field to its patterns"
         )
-    still = holes.unchanged(known_holes or {}, inventory.objects, sources, PIXEL_VERSION)
-    verdicts = _selected(cases, recipe, sources, published, selection, {} if selection.retry_holes else still)
-    candidates = [_without_labels(c) if recipe.labels.image_only else c for c in cases if c.case_id not in verdicts]
+    still: Mapping[str, KnownHole] = {}
+    if known_holes and not selection.retry_holes:
+        mine = table.filter(pc.is_in(table["case_id"], value_set=pa.array(sorted(known_holes))))
+        still = holes.unchanged(known_holes, mine, sources, PIXEL_VERSION)
+    verdicts = _selected(cases, recipe, sources, published, selection, still, withdrawn or Withdrawn())
+    candidates = [c for c in cases if c.case_id not in verdicts]
 
-    published_split = {s.group: s.split for s in published.samples} if published else {}
-    places = splits.place(candidates, recipe.splits, key, published_split)
+    places = splits.place(candidates, recipe.splits, key, published.split_of_group() if published else {})
     building = [c for c in candidates if places[c.case_id].left_out is None]
     split_of = {c.case_id: places[c.case_id].split for c in building}
     packs = packing.pack(building, split_of, recipe.shards, key, _first_numbers(published))
+    del candidates, building, split_of
 
     entries = _palette(recipe, sources, published)
-    position = {case_id: (p.shard, i) for p in packs for i, case_id in enumerate(p.cases)}
-    assignments = []
-    for case in cases:
-        if case.case_id in verdicts:
-            reason, detail = verdicts[case.case_id]
-            assignments.append(_left_out(case, reason, detail))
-            continue
-        place = places[case.case_id]
-        if place.left_out is not None:
-            assignments.append(_left_out(case, place.left_out, place.detail))
-            continue
-        shard, index = position[case.case_id]
-        group = splits.group_of(case)
-        assignments.append(
-            Assignment(case.case_id, case.source, place.split, place.fold, group, shard, index, None, "")
-        )
-
-    order = {case_id: (p.split, p.source, p.number, i) for p in packs for i, case_id in enumerate(p.cases)}
-    planned = tuple(sorted(building, key=lambda c: order[c.case_id]))
-    objects = sorted(
-        (o for o in inventory.objects if o.case_id in order),
-        key=lambda o: (order[o.case_id], o.array, o.ordinal, o.path),
-    )
     plan = Plan(
         corpus=recipe.corpus,
         generation=published.manifest.number + 1 if published else 1,
@@ -162,34 +190,95 @@ def make_plan(
         revision=0,
         pixel_version=PIXEL_VERSION,
         environment=environment.locked(),
-        patient_key=inventory.patient_key,
+        patient_key=found.patient_key,
         recipe=recipe.without_locations(),
         sources={i: s.model_dump(mode="json") for i, s in sorted(sources.items())},
         palette=entries,
         relations=palettes.relations(entries),
-        cases=planned,
-        objects=tuple(objects),
-        assignments=tuple(assignments),
+        table=_decided(table, cases, verdicts, places, packs),
         shards=(),
         rejects=tuple(
-            sorted(inventory.rejects, key=lambda r: (r.source, r.case_id or "", r.reason, r.detail, r.path or ""))
+            sorted(found.rejects, key=lambda r: (r.source, r.case_id or "", r.reason, r.detail, r.path or ""))
         ),
+        rows=found,
     )
     return _with_shards(plan, packs_to_shards(plan, packs))
+
+
+class Candidate(NamedTuple):
+    """What of a case decides where it goes."""
+
+    case_id: str
+    source: str
+    patient: str
+    split: str | None
+    license: str | None
+    estimated_bytes: int
+    estimated_seconds: float
+
+
+def _candidates(table: pa.Table) -> list[Candidate]:
+    columns = [table[name].to_pylist() for name in Candidate._fields]
+    return [Candidate(*values) for values in zip(*columns, strict=True)]
+
+
+def _decided(
+    table: pa.Table,
+    cases: Sequence[Candidate],
+    verdicts: Mapping[str, tuple[Reason, str]],
+    places: Mapping[str, splits.Place],
+    packs: Sequence[packing.Pack],
+) -> pa.Table:
+    """The plan's table, from what was decided about each case."""
+    position = {case_id: (p, i) for p in packs for i, case_id in enumerate(p.cases)}
+    names = {id(p): p.shard for p in packs}
+    rows: list[tuple[object, ...]] = []
+    for case in cases:
+        if case.case_id in verdicts:
+            reason, detail = verdicts[case.case_id]
+            rows.append((None, None, None, None, str(reason), detail))
+            continue
+        place = places[case.case_id]
+        if place.left_out is not None:
+            rows.append((None, None, None, None, str(place.left_out), place.detail))
+        else:
+            pack, index = position[case.case_id]
+            rows.append((place.split, place.fold, names[id(pack)], index, None, ""))
+    decided = dict(
+        zip(("split", "fold", "shard", "position", "left_out", "detail"), zip(*rows, strict=True), strict=True)
+    )
+    groups = [splits.group_of(c) for c in cases]
+    schema = arrow.arrow_schema(PlannedCase)
+    arrays = []
+    for f in schema:
+        if f.name == "group":
+            arrays.append(pa.array(groups, f.type))
+        elif f.name in ("split", "fold", "shard", "position", "left_out", "detail"):
+            arrays.append(pa.array(decided.get(f.name, ()), f.type))
+        else:
+            arrays.append(table[f.name].combine_chunks())
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def revise(plan: Plan, duplicates: Sequence[Duplicate]) -> Plan:
     """The plan in which the given cases are `duplicate` holes. Only their shards get other fingerprints."""
     detail = {d.case_id: d.detail for d in duplicates}
-    assignments = tuple(
-        dataclasses.replace(a, left_out=Reason.DUPLICATE, detail=detail[a.case_id]) if a.case_id in detail else a
-        for a in plan.assignments
-    )
-    revised = dataclasses.replace(plan, revision=plan.revision + 1, assignments=assignments)
-    shards = tuple(
-        dataclasses.replace(s, holes=tuple(c for c in s.cases if c in detail or c in s.holes)) for s in plan.shards
-    )
+    table = plan.table
+    lost = pc.is_in(table["case_id"], value_set=pa.array(sorted(detail), pa.string()))
+    details = pa.array([detail.get(c, "") for c in table["case_id"].to_pylist()], pa.string())
+    for name, values in (("left_out", pa.scalar(str(Reason.DUPLICATE))), ("detail", details)):
+        at = table.schema.get_field_index(name)
+        table = table.set_column(at, table.schema.field(name), pc.if_else(lost, values, table[name]))
+    revised = dataclasses.replace(plan, revision=plan.revision + 1, table=table)
+    shards = tuple(_with_holes(s, detail) for s in plan.shards)
     return _with_shards(revised, shards)
+
+
+def _with_holes(shard: ShardPlan, detail: Mapping[str, str]) -> ShardPlan:
+    known = dict(zip(shard.holes, shard.hole_details, strict=True))
+    known |= {c: detail[c] for c in shard.cases if c in detail}
+    held = tuple(c for c in shard.cases if c in known)
+    return dataclasses.replace(shard, holes=held, hole_details=tuple(known[c] for c in held))
 
 
 def packs_to_shards(plan: Plan, packs: Iterable[packing.Pack]) -> tuple[ShardPlan, ...]:
@@ -200,26 +289,66 @@ def packs_to_shards(plan: Plan, packs: Iterable[packing.Pack]) -> tuple[ShardPla
     )
 
 
+_STAMPED = (
+    "case_id",
+    "source",
+    "split",
+    "fold",
+    "group",
+    "position",
+    "left_out",
+    "detail",
+    "case_digest",
+    "days_from_first",
+)
+"""What of a planned case goes into its shard's fingerprint, beside the digest of its objects."""
+
+
 def _with_shards(plan: Plan, shards: Sequence[ShardPlan]) -> Plan:
-    pixels = _pixel_config(plan)
-    cases = {c.case_id: c for c in plan.cases}
-    assigned = {a.case_id: a for a in plan.assignments}
-    objects: dict[str, list[ObjectRecord]] = {}
-    for o in plan.objects:
-        objects.setdefault(o.case_id, []).append(o)
-    stamped = []
+    """The plan with these shards, their fingerprints, and its id.
+
+    A fingerprint covers everything that the bytes of a shard are a function of, the versions of local files among them,
+    so that a changed file is built again. The id of the plan covers the same and what is left out, but for when local
+    files were changed: a copied folder gives the same plan.
+    """
+    plan = dataclasses.replace(plan, shards=tuple(shards))
+    pixels = canonical.digest(_pixel_config(plan))
+    sources = {name: canonical.digest(content) for name, content in plan.sources.items()}
+    placed = plan.placed
+    columns = [placed[name].to_pylist() for name in _STAMPED]
+    exact, stable = placed["objects_digest"].to_pylist(), placed["content_digest"].to_pylist()
+    source = columns[_STAMPED.index("source")]
+    stamped: list[ShardPlan] = []
+    whole = hashlib.sha256()
+    start = 0
     for shard in shards:
-        content = {
+        stop = start + len(shard.cases)
+        cases = list(zip(*(c[start:stop] for c in columns), strict=True))
+        head = {
             "pixels": pixels,
-            "shard": dataclasses.replace(shard, fingerprint=""),
-            "cases": [cases[c] for c in shard.cases],
-            "objects": [objects.get(c, []) for c in shard.cases],
-            "assignments": [assigned[c] for c in shard.cases],
-            "sources": {s: plan.sources[s] for s in sorted({cases[c].source for c in shard.cases})},
+            "shard": dataclasses.replace(shard, fingerprint="", cases=()),
+            "sources": {s: sources[s] for s in sorted(set(source[start:stop]))},
         }
-        stamped.append(dataclasses.replace(shard, fingerprint=canonical.digest(content)))
+        both = hashlib.sha256(canonical.dumps(head) + json.dumps(cases, ensure_ascii=False).encode())
+        whole.update(both.digest() + "".join(stable[start:stop]).encode())
+        both.update("".join(exact[start:stop]).encode())
+        stamped.append(dataclasses.replace(shard, fingerprint=both.hexdigest()))
+        start = stop
     result = dataclasses.replace(plan, shards=tuple(stamped))
-    return dataclasses.replace(result, plan_id=_plan_id(result))
+    return dataclasses.replace(result, plan_id=_plan_id(result, whole.hexdigest()))
+
+
+def _plan_id(plan: Plan, shards: str) -> str:
+    apart = ("table", "shards", "rows", "plan_id")
+    content = {f.name: getattr(plan, f.name) for f in dataclasses.fields(plan) if f.name not in apart}
+    out = plan.table.filter(pc.is_null(plan.table["shard"])).select(
+        ["case_id", "source", "group", "left_out", "detail"]
+    )
+    left_out = hashlib.sha256()
+    for batch in out.to_batches(max_chunksize=100_000):
+        rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        left_out.update(json.dumps(list(rows), ensure_ascii=False).encode())
+    return canonical.digest({**content, "shards": shards, "left_out": left_out.hexdigest()})
 
 
 def _pixel_config(plan: Plan) -> dict[str, Any]:
@@ -232,44 +361,35 @@ def _pixel_config(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _plan_id(plan: Plan) -> str:
-    # The time a local file was changed is not part of what a plan is: a copied folder gives the same plan. It is part
-    # of a shard's fingerprint, so that a changed file is built again.
-    content = {f.name: getattr(plan, f.name) for f in dataclasses.fields(plan) if f.name != "plan_id"}
-    content["shards"] = [dataclasses.replace(s, fingerprint="") for s in plan.shards]
-    content["objects"] = [dataclasses.replace(o, version=_stable_version(o.version)) for o in plan.objects]
-    return canonical.digest(content)
-
-
-def _stable_version(version: str) -> str:
-    return "" if version.startswith("mtime:") else version
-
-
 def _selected(
-    cases: Sequence[Case],
+    cases: Sequence[Candidate],
     recipe: Recipe,
     sources: Mapping[str, Source],
     published: Published | None,
     selection: Selection,
     known_holes: Mapping[str, KnownHole],
+    withdrawn: Withdrawn,
 ) -> dict[str, tuple[Reason, str]]:
     """Why a case is not even a candidate, by case id."""
-    known = {c.case_id for c in cases} | set(sources)
+    asked = set(selection.only)
+    known = {c.case_id for c in cases if c.case_id in asked} | set(sources)
     if strange := [o for o in selection.only if o not in known]:
         raise UsageError(
             f"--only {strange[0]}: neither a source ({', '.join(sorted(sources))}) nor a case that the inventory found"
         )
-    done = {s.case_id for s in published.samples} if published else set()
+    done = published.case_ids() if published else frozenset()
     verdicts: dict[str, tuple[Reason, str]] = {}
     taken: dict[str, int] = {}
     excluded = {(use.id, name) for use in recipe.sources for name in use.exclude}
     for case in cases:
         verdict: tuple[Reason, str] | None = None
-        if case.case_id in done:
+        if withdrawn.has(case):
+            verdict = Reason.WITHDRAWN, "taken back, and not to be used again"
+        elif case.case_id in done:
             verdict = Reason.NOT_SELECTED, "already published"
         elif selection.only and case.case_id not in selection.only and case.source not in selection.only:
             verdict = Reason.NOT_SELECTED, "outside --only"
-        elif any(
+        elif excluded and any(
             (case.source, name) in excluded
             for name in (case.case_id, case.case_id.removeprefix(f"{case.source.replace('.', '_')}-"))
         ):
@@ -287,7 +407,7 @@ def _selected(
     return verdicts
 
 
-def _check_continues(recipe: Recipe, inventory: Inventory, published: Published | None) -> None:
+def _check_continues(recipe: Recipe, patient_key: str, published: Published | None) -> None:
     if published is None:
         return
     manifest = published.manifest
@@ -296,10 +416,10 @@ def _check_continues(recipe: Recipe, inventory: Inventory, published: Published 
             f"out: {recipe.out} holds the corpus {manifest.corpus!r}, the recipe builds {recipe.corpus!r}; "
             "choose another out:, or the corpus's own name"
         )
-    if manifest.patient_key != inventory.patient_key:
+    if manifest.patient_key != patient_key:
         raise UsageError(
             "the corpus was built with another patient key, so its patients cannot be recognised (fingerprint "
-            f"{manifest.patient_key}, yours {inventory.patient_key}); set MDFP_PATIENT_KEY to the key it was built with"
+            f"{manifest.patient_key}, yours {patient_key}); set MDFP_PATIENT_KEY to the key it was built with"
         )
     before = canonical.plain(_parsed(manifest.recipe))
     now = canonical.plain(recipe.without_locations())
@@ -318,17 +438,7 @@ def _voxel_part(recipe: dict[str, Any], section: str) -> Any:
 
 
 def _parsed(text: str) -> dict[str, Any]:
-    import json
-
     return dict(json.loads(text))
-
-
-def _without_labels(case: Case) -> Case:
-    return dataclasses.replace(case, labels=())
-
-
-def _left_out(case: Case, reason: Reason, detail: str) -> Assignment:
-    return Assignment(case.case_id, case.source, None, None, splits.group_of(case), None, None, reason, detail)
 
 
 def _first_numbers(published: Published | None) -> dict[tuple[str, str], int]:

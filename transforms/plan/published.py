@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import io
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, partial
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mdfp import arrow
@@ -14,12 +17,56 @@ from mdfp.sample import Sample
 from transforms.store import CorpusStore
 
 
-@dataclass(frozen=True)
 class Published:
-    """A corpus as of its newest manifest."""
+    """A corpus as of its newest manifest. Of its samples only the columns that are asked for are read.
 
-    manifest: Manifest
-    samples: tuple[Sample, ...]
+    Args:
+        manifest: the newest.
+        files: read the index files: the given columns (`images.list.element.content_hash`), or all.
+    """
+
+    def __init__(self, manifest: Manifest, files: Sequence[Callable[[Sequence[str] | None], pa.Table]]):
+        self.manifest = manifest
+        self._files = tuple(files)
+
+    @classmethod
+    def of(cls, manifest: Manifest, samples: Sequence[Sample]) -> Published:
+        """From records instead of files."""
+        table = arrow.to_table(Sample, samples)
+        return cls(manifest, [lambda names: table])
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Rows of all samples, an index file at a time; rows whose shard the manifest does not name are left out."""
+        live = pa.array([s.path for s in self.manifest.shards], pa.string())
+        for read in self._files:
+            table = read(None if columns is None else ["shard", *columns])
+            yield table.filter(pc.is_in(table["shard"], value_set=live))
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """All samples as records: for small corpora."""
+        return tuple(s for table in self.batches() for s in arrow.from_table(Sample, table))
+
+    def case_ids(self) -> frozenset[str]:
+        """The cases that have a sample."""
+        return frozenset(self._column("case_id"))
+
+    def split_of_group(self) -> dict[str, str]:
+        """The split of every group."""
+        return dict(zip(self._column("group"), self._column("split"), strict=True))
+
+    def sources(self) -> Counter[str]:
+        """Samples of each source."""
+        return Counter(self._column("source"))
+
+    def _column(self, name: str) -> list[str]:
+        if name not in self._columns:
+            self._columns[name] = [v for table in self.batches([name]) for v in table[name].to_pylist()]
+        return self._columns[name]
+
+    @cached_property
+    def _columns(self) -> dict[str, list[str]]:
+        return {}
 
 
 def newest_number(store: CorpusStore) -> int:
@@ -39,9 +86,10 @@ def load(store: CorpusStore) -> Published | None:
         return None
     path = manifests.manifest_path(number)
     manifest = manifests.parse(store.read(path), store.url(path))
-    live = {s.path for s in manifest.shards}
-    rows: list[Sample] = []
-    for index in manifest.indexes:
-        table = pq.read_table(io.BytesIO(store.read(index.path)))
-        rows += [s for s in arrow.from_table(Sample, table) if s.shard in live]
-    return Published(manifest, tuple(rows))
+    return Published(manifest, [partial(_read, store, entry.path) for entry in manifest.indexes])
+
+
+def _read(store: CorpusStore, path: str, columns: Sequence[str] | None) -> pa.Table:
+    local = store.local(path)
+    file = pq.ParquetFile(local if local is not None else pa.BufferReader(store.read(path)))
+    return file.read(columns=None if columns is None else list(columns))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
-from schemas.case import Case
 from schemas.reasons import Reason
 from schemas.recipe import HeldOut, Splits
 
@@ -24,18 +24,42 @@ class Place:
     detail: str = ""
 
 
+class Groupable(Protocol):
+    """What of a case decides its split: a `Case`, or a row of the same names."""
+
+    @property
+    def case_id(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """Id of its source."""
+        ...
+
+    @property
+    def patient(self) -> str:
+        """Pseudonym of its patient."""
+        ...
+
+    @property
+    def split(self) -> str | None:
+        """The split that its source assigns."""
+        ...
+
+
 def draw(key: str, purpose: str, group: str) -> float:
     """A number in [0, 1) that depends on the three words alone: adding data changes nobody's draw."""
     digest = hashlib.sha256("\0".join((key, purpose, group)).encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def group_of(case: Case) -> str:
+def group_of(case: Groupable) -> str:
     """Name of the group of a case: its patient's pseudonym."""
     return case.patient
 
 
-def place(cases: Iterable[Case], splits: Splits, key: str, published: Mapping[str, str]) -> dict[str, Place]:
+def place(cases: Iterable[Groupable], splits: Splits, key: str, published: Mapping[str, str]) -> dict[str, Place]:
     """A place for each case, by case id.
 
     A group's split is, in this order: the one it is published in; `test` when a held-out source has one of its cases;
@@ -49,7 +73,7 @@ def place(cases: Iterable[Case], splits: Splits, key: str, published: Mapping[st
         published: split of each group that is already published.
     """
     held_out = set(splits.test.sources) if isinstance(splits.test, HeldOut) else set()
-    groups: dict[str, list[Case]] = {}
+    groups: dict[str, list[Groupable]] = {}
     for case in cases:
         groups.setdefault(group_of(case), []).append(case)
 
@@ -61,6 +85,7 @@ def place(cases: Iterable[Case], splits: Splits, key: str, published: Mapping[st
         fold = None
         if splits.folds and split == "train":
             fold = int(draw(key, "fold", group) * splits.folds)
+        usual = Place(split, fold)
         for case in members:
             demand = _demand(case, held_out)
             if group in published and demand is not None and PRECEDENCE.index(demand) < PRECEDENCE.index(split):
@@ -69,11 +94,11 @@ def place(cases: Iterable[Case], splits: Splits, key: str, published: Mapping[st
                 )
                 places[case.case_id] = Place(split, fold, Reason.PATIENT_CONFLICT, detail)
             else:
-                places[case.case_id] = Place(split, fold)
+                places[case.case_id] = usual
     return places
 
 
-def _demand(case: Case, held_out: set[str]) -> str | None:
+def _demand(case: Groupable, held_out: set[str]) -> str | None:
     return "test" if case.source in held_out else case.split
 
 

@@ -2,11 +2,17 @@ from __future__ import annotations
 
 import itertools
 
+from mdfp import arrow
+from mdfp.sample import Sample
 from transforms.plan.duplicates import resolve
 
 
+def twins(published, built):
+    return resolve([arrow.to_table(Sample, published)], [arrow.to_table(Sample, [s]) for s in built])
+
+
 def losers(published, built):
-    return [d.case_id for d in resolve(published, built)]
+    return [d.case_id for d in twins(published, built)]
 
 
 def test_different_pixels_are_no_duplicates(make_sample):
@@ -38,13 +44,13 @@ def test_the_order_does_not_matter(make_sample):
     samples = [
         make_sample("a-1"), make_sample("a-2", labels=("x",)), make_sample("b-1", split="val"), make_sample("b-2", pixels="2")
     ]  # fmt: skip
-    answers = {tuple(resolve([], order)) for order in itertools.permutations(samples)}
+    answers = {tuple(twins([], order)) for order in itertools.permutations(samples)}
     assert len(answers) == 1
 
 
 def test_the_verdict_names_the_kept_one_and_compares_labels(make_sample):
-    (same,) = resolve([], [make_sample("a-1", labels=("x",)), make_sample("a-2", labels=("x",))])
+    (same,) = twins([], [make_sample("a-1", labels=("x",)), make_sample("a-2", labels=("x",))])
     assert (same.case_id, same.kept) == ("a-2", "a-1")
     assert same.detail == "the same pixels as a-1 (train); their labels are equal"
-    (other,) = resolve([], [make_sample("a-1", labels=("x",)), make_sample("a-2", labels=("y",))])
+    (other,) = twins([], [make_sample("a-1", labels=("x",)), make_sample("a-2", labels=("y",))])
     assert other.detail.endswith("their labels are not equal")

@@ -4,8 +4,10 @@ import dataclasses
 
 import pytest
 
+from mdfp import arrow
 from mdfp.errors import CorpusError
-from transforms.plan import files
+from schemas.case import ObjectRecord
+from transforms.plan import files, work
 from transforms.plan.duplicates import Duplicate
 from transforms.plan.planner import revise
 from transforms.store import CorpusStore
@@ -58,9 +60,54 @@ def test_editions_of_one_plan_lie_beside_each_other(make_tiny_plan, make_invento
 
 def test_writing_again_changes_nothing(make_tiny_plan, store):
     base = files.write(make_tiny_plan(), store)
-    before = {f: f.read_bytes() for f in (store.folder / base).iterdir()}
+    before = content(store, base)
     files.write(make_tiny_plan(), store)
-    assert {f: f.read_bytes() for f in (store.folder / base).iterdir()} == before
+    assert content(store, base) == before
+
+
+def content(store, base):
+    return {
+        str(f.relative_to(store.folder / base)): f.read_bytes() for f in (store.folder / base).rglob("*") if f.is_file()
+    }
+
+
+def test_two_stores_get_the_same_bytes(make_tiny_plan, store, tmp_path):
+    other = CorpusStore(str(tmp_path / "other"))
+    base = files.write(make_tiny_plan(), store)
+    assert files.write(make_tiny_plan(), other) == base
+    assert content(other, base) == content(store, base)
+
+
+def test_rows_that_do_not_fit_in_memory_together_come_out_the_same(
+    make_tiny_plan, make_inventory, store, tmp_path, monkeypatch
+):
+    inventory = make_inventory(count=400, estimated_seconds=200.0)
+    plan = make_tiny_plan(inventory)
+    assert len(plan.shards) > 3 * work.SHARDS_PER_FILE
+    base = files.write(plan, store)
+    monkeypatch.setattr(work, "BUCKET_CASES", 20)
+    monkeypatch.setattr(work, "BUCKET_OBJECTS", 40)
+    other = CorpusStore(str(tmp_path / "other"))
+    files.write(make_tiny_plan(inventory), other)
+    assert content(other, base) == content(store, base)
+
+
+def test_a_revision_has_the_work_of_its_plan(make_tiny_plan, store):
+    plan = make_tiny_plan()
+    base = files.write(plan, store)
+    loser = plan.shards[0].cases[1]
+    revised = revise(files.read(store, base), [Duplicate(loser, "a-1", "the same pixels as a-1")])
+    work_of = files.PlanReader(store, files.write(revised, store)).work(0)
+    assert work_of.cases == files.PlanReader(store, base).work(0).cases
+    (hole,) = [a for a in work_of.assignments if a.left_out]
+    assert (hole.case_id, hole.detail) == (loser, "the same pixels as a-1")
+    assert revised.plan_id == revise(plan, [Duplicate(loser, "a-1", "the same pixels as a-1")]).plan_id
+
+
+def test_planned_objects_are_a_flat_table(make_tiny_plan, store):
+    plan = make_tiny_plan()
+    table = files.planned_objects(store, files.write(plan, store))
+    assert arrow.from_table(ObjectRecord, table) == list(plan.objects)
 
 
 def test_a_plan_without_its_header_is_not_there(make_tiny_plan, store):

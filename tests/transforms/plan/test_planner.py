@@ -12,6 +12,7 @@ from transforms import environment
 from transforms.plan import planner
 from transforms.plan.duplicates import Duplicate
 from transforms.plan.holes import KnownHole, made_of
+from transforms.plan.inventory import objects_digest
 from transforms.plan.planner import Selection, make_plan, revise
 
 
@@ -170,7 +171,7 @@ def test_case_ids_given_twice_are_refused(make_tiny_plan, make_inventory):
 def known_hole(inventory, sources, case_id, **changes):
     objects = [o for o in inventory.objects if o.case_id == case_id]
     source = sources[objects[0].source].model_dump(mode="json")
-    content = made_of(objects, source, planner.PIXEL_VERSION)
+    content = made_of(objects_digest(objects), source, planner.PIXEL_VERSION)
     return dataclasses.replace(KnownHole(1, Reason.CORRUPT_GZIP, "cut short", content), **changes)
 
 
