@@ -57,7 +57,10 @@ class _Store:
             self.folder = self.folder.expanduser().absolute()
         self._opened: tuple[int, Remote] | None = None
         if self.folder is None:
-            self._opened = (os.getpid(), Remote(backend, self.root) if backend else open_remote(self.place))
+            self._opened = (
+                os.getpid(),
+                Remote(backend, self.root, guarded=self.place.guarded) if backend else open_remote(self.place),
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": None}
