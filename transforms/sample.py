@@ -77,8 +77,8 @@ class SampleMaker:
     def make(self, fetched: FetchedCase, assignment: Assignment) -> MadeSample:
         """Read, normalise, check and encode one case.
 
-        Memory: the compressed case, one image as read (a view of its inflated file), the stored image, and one mask
-        as read at a time.
+        Memory: the compressed case, the stored images, and one image or mask as read (a view of its inflated file) at a
+        time.
 
         Raises:
             Rejected: the case cannot be used, for a permanent reason.
@@ -92,6 +92,7 @@ class SampleMaker:
             volume = self._read(case_image.header, blobs)
             with self.watch.measure("normalise"):
                 image = normalise_image(volume, case_image, self.recipe)
+            del volume  # half of what a case takes; its labels come next
             images[case_image.header.name] = image
             done += [f"{case_image.header.name}: {step}" for step in image.done]
             warnings += [f"{case_image.header.name}: {w}" for w in image.warnings]

@@ -33,3 +33,21 @@ class Volume:
         """Voxels along z, y, x."""
         z, y, x = self.array_zyx.shape
         return z, y, x
+
+    @property
+    def grid(self) -> VoxelGrid:
+        """Where its voxels are."""
+        return VoxelGrid(self.shape_zyx, self.affine_ras)
+
+
+@dataclass(frozen=True, eq=False)
+class VoxelGrid:
+    """Where voxels are, without their values: what is left of a volume when its memory is given back.
+
+    Attributes:
+        shape_zyx: voxels along z, y, x.
+        affine_ras: 4×4, index (x, y, z) → mm, RAS world.
+    """
+
+    shape_zyx: tuple[int, int, int]
+    affine_ras: Affine

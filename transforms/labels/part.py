@@ -19,7 +19,7 @@ from transforms.labels.coded import IGNORED, Coded, label_map, structure_mask
 from transforms.labels.layers import lay_over
 from transforms.normalise.grid import OutputGrid
 from transforms.rejected import Rejected
-from transforms.volume import Volume
+from transforms.volume import Volume, VoxelGrid
 
 Mask = tuple[Volume | Callable[[], Volume], str | None]
 """A volume, or what reads it when its turn comes, and the structure it shows; None for a map of integers."""
@@ -29,8 +29,8 @@ class ImageOnGrid(Protocol):
     """What a label needs to know of its image, once that is normalised."""
 
     @property
-    def canonical(self) -> Volume:
-        """The image with its axes along R, A, S, before resampling."""
+    def canonical(self) -> VoxelGrid:
+        """Where the image's voxels are with its axes along R, A, S, before resampling."""
 
     @property
     def grid(self) -> OutputGrid:

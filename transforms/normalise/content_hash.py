@@ -15,54 +15,20 @@ import xxhash
 from numba import njit
 
 from transforms.normalise import layout
-from transforms.normalise.survey import NarrowSurvey, Survey, narrow, survey
-
-_HOPED = np.dtype("<i2")
-"""What most volumes are hashed as: it is begun before the last plane can tell."""
+from transforms.normalise.survey import Survey, narrow, survey, survey_narrow
 
 
-class Reading:
-    """`survey` and `content_hash` of a volume; of integers of 8 or 16 bits plane by plane, beside another pass.
-
-    A CT does not fit any cache, and reading it from memory is what most passes wait for: what looks at a plane while
-    another pass has it in the cache costs half.
-
-    Args:
-        array_zyx: as `content_hash`.
-        scale: see there.
-        offset: see there.
-    """
-
-    def __init__(self, array_zyx: npt.NDArray[Any], *, scale: float = 1.0, offset: float = 0.0):
-        self._array, self._scale, self._offset = array_zyx, scale, offset
-        self._digest: xxhash.xxh3_128 | None = None
-        self._narrow: NarrowSurvey | None = None
-        if narrow(array_zyx.dtype):
-            hashed = scale == 1 and float(offset).is_integer() and abs(offset) < 1 << 32
-            self._digest = new_digest(_HOPED, array_zyx.shape) if hashed else None
-            self._narrow = NarrowSurvey(
-                array_zyx, self._digest.update if self._digest else None, int(offset) if self._digest else 0
-            )
-
-    def look(self, end: int, *, lower: float | None = None, padding: float | None = None) -> bool:
-        """Look at the planes below `end`.
-
-        Returns:
-            Whether no voxel up to there is below `lower` or equals `padding`; False where nobody knows yet.
-        """
-        if self._narrow is None:
-            return False
-        self._narrow.look(end)
-        return (lower is None or self._narrow.none_below(lower)) and (
-            padding is None or self._narrow.none_equal(padding)
-        )
-
-    def finish(self) -> tuple[Survey, str]:
-        """The survey and the hash of the whole volume."""
-        seen = self._narrow.finish() if self._narrow else survey(self._array)
-        if self._digest and _hashed_type(seen, self._scale, self._offset) == _HOPED:
-            return seen, self._digest.hexdigest()
-        return seen, content_hash(self._array, seen, scale=self._scale, offset=self._offset)
+def survey_and_hash(array_zyx: npt.NDArray[Any], *, scale: float = 1.0, offset: float = 0.0) -> tuple[Survey, str]:
+    """`survey` and `content_hash`: of integers of 8 or 16 bits in one pass over memory. Arguments as `content_hash`."""
+    hoped = np.dtype("<i2")
+    if narrow(array_zyx.dtype) and scale == 1 and float(offset).is_integer() and abs(offset) < 1 << 32:
+        digest = new_digest(hoped, array_zyx.shape)
+        seen = survey_narrow(array_zyx, digest.update, int(offset))
+        if _hashed_type(seen, scale, offset) == hoped:
+            return seen, digest.hexdigest()
+    else:
+        seen = survey(array_zyx)
+    return seen, content_hash(array_zyx, seen, scale=scale, offset=offset)
 
 
 def content_hash(array_zyx: npt.NDArray[Any], seen: Survey, *, scale: float = 1.0, offset: float = 0.0) -> str:

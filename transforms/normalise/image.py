@@ -15,16 +15,16 @@ from schemas.case import CaseImage
 from schemas.reasons import Reason
 from schemas.recipe import Limits, Recipe
 from transforms.normalise import intensity, layout
-from transforms.normalise.content_hash import Reading
+from transforms.normalise.content_hash import survey_and_hash
 from transforms.normalise.grid import POSITION_DECIMALS, OutputGrid, acquisition_axis, output_grid, target_spacing
 from transforms.normalise.intensity import Encoding
 from transforms.normalise.orientation import canonicalise
 from transforms.normalise.resample import resample
 from transforms.normalise.statistics import Measured, body_box, body_threshold, measure
-from transforms.normalise.survey import Box, NarrowSurvey, Survey, narrow, survey
+from transforms.normalise.survey import Box, Survey, survey
 from transforms.normalise.taps import output_size
 from transforms.rejected import Rejected
-from transforms.volume import Volume
+from transforms.volume import Volume, VoxelGrid
 
 MIN_CT_SPAN_HU = 100.0
 """A CT whose values span less is probably not in HU: air and water alone are 1000 HU apart."""
@@ -38,7 +38,8 @@ class NormalisedImage:
         array_zyx: stored values, C order.
         record: what the index says of it.
         grid: where its voxels lie, and the taps that made them from `canonical`; labels are brought to it the same way.
-        canonical: the native volume with its axes along R, A, S.
+        canonical: where the native voxels were, axes along R, A, S. The voxels themselves are not kept: they are the
+            largest thing in a case, and its labels need only know where they were.
         crop: box of the whole resampled grid that was kept, or None when nothing was cut off; `grid` is cut already.
         done: what was done, step by step.
         warnings: what a user may want to look at.
@@ -47,7 +48,7 @@ class NormalisedImage:
     array_zyx: npt.NDArray[Any]
     record: SampleImage
     grid: OutputGrid
-    canonical: Volume
+    canonical: VoxelGrid
     crop: Box | None
     done: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -76,47 +77,32 @@ def normalise_image(volume: Volume, case_image: CaseImage, recipe: Recipe) -> No
         done.append(f"axes turned from {native_code} to RAS")
 
     threshold = body_threshold(modality)
+    seen, digest = survey_and_hash(canonical.array_zyx, scale=canonical.scale, offset=canonical.offset)
+    _check_finite(seen, recipe.limits)
+    native = measure(canonical.array_zyx, threshold, scale=canonical.scale, offset=canonical.offset, seen=seen)
+
     grid = _output_grid(canonical, modality, recipe)
-    reading = Reading(canonical.array_zyx, scale=canonical.scale, offset=canonical.offset)
-    before = None if narrow(canonical.array_zyx.dtype) else reading.finish()
-    if before is not None:
-        _check_finite(before[0], recipe.limits)
     code = intensity.encoding(
         modality,
         volume.array_zyx.dtype if canonical.scale == volume.scale else canonical.array_zyx.dtype,
-        None if before is None else before[0],
+        seen,
         scale=canonical.scale,
         offset=canonical.offset,
         padding=canonical.padding,
         store=recipe.intensity.store,
     )
-
-    def look(end: int) -> bool:
-        return reading.look(end, lower=code.lower, padding=code.padding)
-
-    following: list[NarrowSurvey] = []
-
-    def follow(made: npt.NDArray[Any], end: int) -> None:
-        if not following:
-            following.append(NarrowSurvey(made))
-        following[0].look(end)
-
+    floored = modality == "CT" and recipe.intensity.store != "native"
+    padding_voxels = _replaced(canonical.array_zyx, native, code) if floored else 0
+    replaces = padding_voxels + seen.nonfinite > 0
     array = resample(
         canonical.array_zyx,
         grid.taps_zyx,
         dtype=code.dtype,
-        lower=code.lower,
-        padding=code.padding,
+        lower=code.lower if replaces else None,
+        padding=code.padding if replaces else None,
         gain=code.gain,
         bias=code.bias,
-        before_plane=look,
-        after_plane=follow if narrow(code.dtype) else None,
     )
-    followed = following[0].finish() if following else survey(array)
-    seen, digest = before or reading.finish()
-    native = measure(canonical.array_zyx, threshold, scale=canonical.scale, offset=canonical.offset, seen=seen)
-    floored = modality == "CT" and recipe.intensity.store != "native"
-    padding_voxels = _replaced(canonical.array_zyx, native, code) if floored else 0
     done += _resampling_done(canonical, grid, low_pass=recipe.geometry.low_pass)
     done += _intensity_done(code, native, padding_voxels, canonical, modality)
     if modality == "CT" and native.stats.maximum - native.stats.minimum < MIN_CT_SPAN_HU:
@@ -127,18 +113,17 @@ def normalise_image(volume: Volume, case_image: CaseImage, recipe: Recipe) -> No
 
     crop = None
     if recipe.geometry.crop == "foreground":
-        box = body_box(followed, threshold, scale=code.scale, offset=code.offset)
+        box = body_box(survey(array), threshold, scale=code.scale, offset=code.offset)
         if box is None:
             warnings.append("no body found, not cropped")
         elif box != (0, 0, 0, *grid.shape_zyx):
             crop, grid = box, grid.cut(box)
             array = np.ascontiguousarray(array[box[0] : box[3], box[1] : box[4], box[2] : box[5]])
-            followed = survey(array)
             done.append("cropped to the body")
 
     asked = recipe.intensity.modalities.get(modality)
     percents = intensity.wanted_percentiles(modality, asked)
-    stored = measure(array, threshold, scale=code.scale, offset=code.offset, percents=percents, seen=followed)
+    stored = measure(array, threshold, scale=code.scale, offset=code.offset, percents=percents)
     normalisation = intensity.default_normalisation(modality, asked, stored.percentiles)
     if recipe.intensity.store == "normalised":
         array = intensity.bake(array, normalisation, scale=code.scale, offset=code.offset)
@@ -171,7 +156,7 @@ def normalise_image(volume: Volume, case_image: CaseImage, recipe: Recipe) -> No
         body_box=stored.body_box,
         content_hash=digest,
     )
-    return NormalisedImage(array, record, grid, canonical, crop, tuple(done), tuple(warnings))
+    return NormalisedImage(array, record, grid, canonical.grid, crop, tuple(done), tuple(warnings))
 
 
 def grid_record(shape_zyx: tuple[int, int, int], affine_ras: Affine) -> Grid:

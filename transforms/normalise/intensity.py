@@ -65,7 +65,7 @@ class Encoding:
 def encoding(
     modality: str,
     dtype: np.dtype[Any],
-    seen: Survey | None,
+    seen: Survey,
     *,
     scale: float,
     offset: float,
@@ -77,15 +77,14 @@ def encoding(
     Args:
         modality: DICOM Modality.
         dtype: of the native array.
-        seen: survey of the native array, in native stored values. None: not yet known, and not needed for integers of
-            at most 16 bits.
+        seen: survey of the native array, in native stored values.
         scale: physical = native * scale + offset; positive.
         offset: see scale.
         padding: native value that the header calls padding.
         store: the recipe's wish. `normalised` is first stored as `physical`, then baked, see `bake`.
     """
     unit = "HU" if modality == "CT" else None
-    fill = seen.minimum if seen is not None and seen.nonfinite else None
+    fill = seen.minimum if seen.nonfinite else None
     kept = Encoding(_storable(dtype), scale, offset, unit, fill, None, 1.0, 0.0)
     if store == "native":
         return kept
@@ -94,8 +93,6 @@ def encoding(
         return Encoding(np.dtype("<i2"), 1.0, 0.0, unit, floor, padding, scale, offset)
     if dtype.kind != "f" and kept.dtype.itemsize <= 2:
         return kept
-    if seen is None:
-        raise ValueError(f"how {dtype} is stored depends on its values: a survey is needed")
     if seen.integral:
         for fitting in (np.dtype("<i2"), np.dtype("<u2")):
             info = np.iinfo(fitting)

@@ -8,7 +8,6 @@ same bits, and there is no reassociation, contraction or library function whose 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,8 +28,6 @@ def resample(
     padding: float | None = None,
     gain: float = 1.0,
     bias: float = 0.0,
-    before_plane: Callable[[int], bool] | None = None,
-    after_plane: Callable[[npt.NDArray[Any], int], object] | None = None,
 ) -> npt.NDArray[Any]:
     """`cast(clamp(gain * filtered + bias))` on the taps' grid; integers are rounded, halves to even.
 
@@ -46,9 +43,6 @@ def resample(
         padding: a further input value that becomes `lower`.
         gain: output units per input unit.
         bias: output value of input zero.
-        before_plane: called before each output plane with the end of the input planes (along z, exclusive) that are
-            read for it. True says that none of them holds a value that `lower` or `padding` would change.
-        after_plane: called after each output plane with the result so far and the number of its planes that are done.
 
     Returns:
         C-contiguous array of shape (len(taps) for z, y, x).
@@ -69,8 +63,8 @@ def resample(
     nx = rows.shape_zyx[2]
     n_rings = y.width + 1
     ring, held = np.empty((n_rings, nx)), np.empty(n_rings, dtype=np.int64)
-    # Without a floor every value stands; no row is copied only to be looked at.
-    cleaned, as_is = np.empty((2, nx), dtype=rows.flat.dtype), np.empty((0, nx), dtype=rows.flat.dtype)
+    # Without a floor every value stands, and no row is copied only to be looked at.
+    clean = np.empty((0 if lower is None else 2, nx), dtype=rows.flat.dtype)
     first_x, weights_x = x.first.astype(np.uint32), np.ascontiguousarray(x.weights.T)
     clamp_low, clamp_high = _output_range(wanted, upper)
 
@@ -78,8 +72,6 @@ def resample(
     plane = np.empty(out.shape[1:])
     starts = (z.first.astype(np.int64)[:, None] + np.arange(z.width)) * step_z
     for o in range(out.shape[0]):
-        sound = before_plane is not None and before_plane(int(taps_zyx[0].first[o]) + z.width)
-        clean = as_is if lower is None or sound else cleaned
         _plane(
             rows.flat, starts[o], z.weights[o], step_y, y.first, y.weights, first_x, weights_x, low, high, pad, clean,
             ring, held, plane,
@@ -88,8 +80,6 @@ def resample(
             _store_float(plane, gain, bias, clamp_low, clamp_high, out[o])
         else:
             _store_integer(plane, gain, bias, clamp_low, clamp_high, out[o])
-        if after_plane is not None:
-            after_plane(out, o + 1)
     return out
 
 

@@ -74,7 +74,7 @@ class Survey:
 def survey(array_zyx: npt.NDArray[Any]) -> Survey:
     """Look at a volume once. Any strides and real dtype; at least one voxel."""
     if narrow(array_zyx.dtype):
-        return NarrowSurvey(array_zyx).finish()
+        return survey_narrow(array_zyx)
     rows = layout.rows(array_zyx)
     dtype = rows.flat.dtype
     nz, ny, nx = rows.shape_zyx
@@ -110,81 +110,51 @@ def narrow(dtype: npt.DTypeLike) -> bool:
     return worked.kind != "f" and worked.itemsize <= 2
 
 
-class NarrowSurvey:
-    """A survey of integers of 8 or 16 bits, plane by plane, for a pass that reads them anyway.
+def survey_narrow(
+    array_zyx: npt.NDArray[Any], planes: Callable[[memoryview], object] | None = None, shift: int = 0
+) -> Survey:
+    """Look at a volume of integers of 8 or 16 bits once.
 
     Args:
         array_zyx: any strides; at least one voxel.
         planes: is given each plane (y, x) in turn, as little-endian int16 in C order, from a buffer that is used again.
         shift: added to the voxels of these planes; what is then beyond int16 wraps around.
     """
-
-    def __init__(
-        self, array_zyx: npt.NDArray[Any], planes: Callable[[memoryview], object] | None = None, shift: int = 0
-    ):
-        rows = layout.rows(array_zyx)
-        nz, ny, nx = rows.shape_zyx
-        self._rows, self._planes, self._shift = rows, planes, shift
-        self._bins = 1 << (8 * rows.flat.dtype.itemsize)
-        wide = np.uint32 if nz * ny * nx < 1 << 32 else np.uint64
-        self._tables = np.zeros((_TABLES, self._bins + _APART), dtype=wide)
-        self._brightest = _darkest(rows)
-        self._plane = np.empty((ny, nx) if planes else (0, 0), dtype="<i2")
-        self._unsigned = rows.flat.view(f"u{rows.flat.dtype.itemsize}")
-        self._darkest = np.iinfo(rows.flat.dtype).max
-        self._next = 0
-
-    def look(self, end: int) -> None:
-        """Look at all planes below `end` that were not looked at yet."""
-        rows = self._rows
-        nz, ny, nx = rows.shape_zyx
-        step_z, step_y = rows.steps_zy
-        flip_z, flip_y, flip_x = rows.flipped_zyx
-        brightest_z, brightest_y, brightest_x = self._brightest
-        for plane in range(self._next, end):
-            z = nz - 1 - plane if flip_z else plane
-            darkest = _look_and_count(
-                rows.flat, self._unsigned, z * step_z, step_y, ny, nx, self._tables, brightest_z[z : z + 1],
-                brightest_y, brightest_x, self._shift, flip_y, flip_x, self._plane,
-            )  # fmt: skip
-            self._darkest = min(self._darkest, int(darkest))
-            if self._planes:
-                self._planes(self._plane.data)
-        self._next = max(self._next, end)
-
-    def none_below(self, lower: float) -> bool:
-        """Whether every voxel so far is at least `lower`."""
-        return self._darkest >= lower
-
-    def none_equal(self, value: float) -> bool:
-        """Whether no voxel so far is `value`."""
-        info = np.iinfo(self._rows.flat.dtype)
-        if not (float(value).is_integer() and info.min <= value <= info.max):
-            return True
-        return not self._tables[:, int(value) % self._bins].any()
-
-    def finish(self) -> Survey:
-        """Look at the planes that are left; what was seen in all of them."""
-        rows = self._rows
-        nz, ny, nx = rows.shape_zyx
-        self.look(nz)
-        counts = self._tables[:, : self._bins].sum(axis=0, dtype=np.int64)
-        lowest = np.iinfo(rows.flat.dtype).min
-        counts = np.roll(counts, -lowest)  # the bins of negative numbers, read as unsigned ones, stand last
-        met = np.flatnonzero(counts)
-        low, high = int(met[0]) + lowest, int(met[-1]) + lowest
-        counts = counts[met[0] : met[-1] + 1]
-        total = int((counts * np.arange(low, high + 1)).sum())
-        return Survey(
-            voxels=nz * ny * nx,
-            nonfinite=0,
-            minimum=float(low),
-            maximum=float(high),
-            mean=float(np.float32(total / (nz * ny * nx))),
-            integral=True,
-            brightest_zyx=_turned(self._brightest, rows),
-            counts=(low, counts),
-        )
+    rows = layout.rows(array_zyx)
+    nz, ny, nx = rows.shape_zyx
+    step_z, step_y = rows.steps_zy
+    flip_z, flip_y, flip_x = rows.flipped_zyx
+    dtype = rows.flat.dtype
+    bins = 1 << (8 * dtype.itemsize)
+    tables = np.zeros((_TABLES, bins + _APART), dtype=np.uint32 if nz * ny * nx < 1 << 32 else np.uint64)
+    brightest = _darkest(rows)
+    brightest_z, brightest_y, brightest_x = brightest
+    plane = np.empty((ny, nx) if planes else (0, 0), dtype="<i2")
+    unsigned = rows.flat.view(f"u{dtype.itemsize}")
+    for z in range(nz - 1, -1, -1) if flip_z else range(nz):
+        _look_and_count(
+            rows.flat, unsigned, z * step_z, step_y, ny, nx, tables, brightest_z[z : z + 1], brightest_y, brightest_x,
+            shift, flip_y, flip_x, plane,
+        )  # fmt: skip
+        if planes:
+            planes(plane.data)
+    counts = tables[:, :bins].sum(axis=0, dtype=np.int64)
+    lowest = np.iinfo(dtype).min
+    counts = np.roll(counts, -lowest)  # the bins of negative numbers, read as unsigned ones, stand last
+    met = np.flatnonzero(counts)
+    low, high = int(met[0]) + lowest, int(met[-1]) + lowest
+    counts = counts[met[0] : met[-1] + 1]
+    total = int((counts * np.arange(low, high + 1)).sum())
+    return Survey(
+        voxels=nz * ny * nx,
+        nonfinite=0,
+        minimum=float(low),
+        maximum=float(high),
+        mean=float(np.float32(total / (nz * ny * nx))),
+        integral=True,
+        brightest_zyx=_turned(brightest, rows),
+        counts=(low, counts),
+    )
 
 
 def _darkest(rows: layout.Rows) -> list[npt.NDArray[Any]]:
@@ -222,24 +192,18 @@ def _look_and_count(  # type: ignore[no-untyped-def]
         flip_y: whether the plane's rows are in the opposite order in memory.
         flip_x: whether each row runs backwards in memory.
         plane: (ny, nx) int16, becomes the plane in its own order; (0, 0) when none is wanted.
-
-    Returns:
-        The smallest value.
     """
-    line = _LINE_BYTES // flat.itemsize
-    darkest = flat[start]
     last = np.uint64(nx - 1)  # an unsigned index is not checked for wrapping around, and the loop becomes vector code
+    line = _LINE_BYTES // flat.itemsize
     for y in range(ny):
         first = start + y * step_y
         for x in range(0, nx, line):
             prefetch(flat, first + step_y + x)
         row = flat[first : first + nx]
-        low = high = row[0]
+        high = row[0]
         for x in range(nx):
-            low = min(low, row[x])
             high = max(high, row[x])
             brightest_x[x] = max(brightest_x[x], row[x])
-        darkest = min(darkest, low)
         brightest_y[y] = max(brightest_y[y], high)
         brightest_z[0] = max(brightest_z[0], high)
         _count_row(unsigned[first : first + nx], tables)
@@ -252,7 +216,6 @@ def _look_and_count(  # type: ignore[no-untyped-def]
         else:
             for x in range(nx):
                 target[x] = row[x] + shift
-    return darkest
 
 
 @njit(cache=True, nogil=True)

@@ -139,7 +139,7 @@ def test_what_is_not_finite_is_counted_and_replaced(recipe: MakeRecipe, case_ima
     array[3, 10, 10] = np.nan
     result = normalise_image(Volume(array, oblique()), case_image(), recipe())
     assert result.record.nonfinite_voxels == 1
-    assert result.canonical.array_zyx.shape == array.shape
+    assert result.canonical.shape_zyx == array.shape
     assert np.count_nonzero(result.array_zyx == -1024) == 1
     assert "1 voxels that were not finite replaced" in result.done
 
