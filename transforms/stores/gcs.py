@@ -62,7 +62,7 @@ class GcsBackend:
         self._bucket = bucket
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._fs = GCSFileSystem(
-            token="anon" if place.access.anonymous else None,
+            **({"token": "anon"} if place.access.anonymous else {}),
             requester_pays=place.access.requester_pays,
             use_listings_cache=False,
             skip_instance_cache=True,
