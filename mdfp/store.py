@@ -7,7 +7,9 @@ elsewhere a member is one ranged read.
 from __future__ import annotations
 
 import mmap
+import random
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,12 +18,19 @@ from typing import IO, Any
 import fsspec
 
 from mdfp.errors import CorpusError, MissingExtraError, UsageError
+from mdfp.urls import redacted
 
 MAPPED_FILES = 64
 """Shards kept mapped at a time. A map holds a file descriptor, of which a process has about a thousand."""
 
 READ_BYTES = 4 * 2**20
 """Piece in which whole files are read."""
+
+FETCH_ATTEMPTS = 4
+"""How often a ranged read of a remote file is tried; the file system below has its own retries for what it knows."""
+
+FIRST_WAIT_S = 0.5
+"""Between the first two attempts."""
 
 
 class CorpusStore:
@@ -44,10 +53,10 @@ class CorpusStore:
             self._fs, self._root = fsspec.core.url_to_fs(self.url, use_listings_cache=False, **options)
         except ImportError as error:
             raise MissingExtraError(
-                f"{self.url}: its file system needs a library that is not installed: {error}"
+                f"{redacted(self.url)}: its file system needs a library that is not installed: {error}"
             ) from error
         except ValueError as error:
-            raise UsageError(f"{self.url}: expected a folder or a URL that fsspec knows; {error}") from error
+            raise UsageError(f"{redacted(self.url)}: expected a folder or a URL that fsspec knows; {error}") from error
         protocols = self._fs.protocol if isinstance(self._fs.protocol, tuple) else (self._fs.protocol,)
         self.local = "file" in protocols or "local" in protocols
         self._maps: OrderedDict[str, memoryview] = OrderedDict()
@@ -57,8 +66,8 @@ class CorpusStore:
         return _restore, (self.url, self._options)
 
     def where(self, path: str = "") -> str:
-        """The path for a person."""
-        return f"{self.url}/{path}" if path else self.url
+        """The path for a person, without credentials that the URL may hold."""
+        return redacted(f"{self.url}/{path}" if path else self.url)
 
     def read(self, path: str) -> bytes:
         """A whole small file.
@@ -82,11 +91,15 @@ class CorpusStore:
             if self.local:
                 data: bytes | memoryview = self._map(path)[offset : offset + length]
             else:
-                data = self._fs.cat_file(self._full(path), start=offset, end=offset + length)
+                data = self._fetch(path, offset, length)
         except FileNotFoundError as error:
             raise CorpusError(
                 f"{self.where(path)}: named by the manifest and not there; `mdfp verify` lists what is missing"
             ) from error
+        if len(data) > length:
+            raise CorpusError(
+                f"{self.where(path)}: asked for {length} bytes, was sent {len(data)}: its server knows no ranges"
+            )
         if len(data) != length:
             raise CorpusError(
                 f"{self.where(path)}: expected {length} bytes at {offset}, found {len(data)}: cut short; "
@@ -123,6 +136,22 @@ class CorpusStore:
             FileNotFoundError: there is none.
         """
         return self._local(path).open("rb") if self.local else self._fs.open(self._full(path), "rb")
+
+    def _fetch(self, path: str, offset: int, length: int) -> bytes:
+        """One ranged read; again after an answer that was cut short or did not come."""
+        for attempt in range(1, FETCH_ATTEMPTS + 1):
+            try:
+                data = bytes(self._fs.cat_file(self._full(path), start=offset, end=offset + length))
+            except (FileNotFoundError, PermissionError):
+                raise
+            except OSError:
+                if attempt == FETCH_ATTEMPTS:
+                    raise
+            else:
+                if len(data) >= length or attempt == FETCH_ATTEMPTS:
+                    return data
+            time.sleep(FIRST_WAIT_S * 2 ** (attempt - 1) * random.uniform(0.5, 1))
+        raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _full(self, path: str) -> str:
         return f"{self._root.rstrip('/')}/{path}"

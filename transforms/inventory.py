@@ -356,7 +356,7 @@ def _read_one(o: ListedObject, files: ArrayFiles, store: SourceStore, limits: Li
     form = array.format_of(o.path)
     if form not in ("nifti", "itk"):
         raise Rejected(Reason.UNSUPPORTED, "expected NIfTI, MetaImage or NRRD by the end of the file's name")
-    prefix = store.read(o.path, 0, min(array.PREFIX_BYTES[form], o.bytes))
+    prefix = store.read(o.path, 0, min(array.PREFIX_BYTES[form], o.bytes), version=o.version)
     read = array.read_header(form, prefix, name=files.name, file_bytes=o.bytes, limits=limits)
     if form == "itk":
         _check_detached(prefix, o, files)

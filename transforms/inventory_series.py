@@ -53,17 +53,17 @@ def read_header(file: HeaderFile, store: SourceStore) -> ReadFile:
     A prefix is read, and the whole object only where the header is longer.
 
     Raises:
-        Rejected: not DICOM, or no image.
+        Rejected: not DICOM, or no image; or it is no longer the object that was listed.
         OSError: what may pass, from the store; for the caller to retry.
     """
     if file.label is not None:
         return ReadFile(file, None)
-    path, size = file.object.path, file.object.bytes
-    prefix = store.read(path, 0, min(dicom.HEADER_PREFIX_BYTES, size))
+    path, size, version = file.object.path, file.object.bytes, file.object.version
+    prefix = store.read(path, 0, min(dicom.HEADER_PREFIX_BYTES, size), version=version)
     try:
         return ReadFile(file, dicom.read_instance(prefix, path=path, file_bytes=size))
     except dicom.HeaderCutError:
-        return ReadFile(file, dicom.read_instance(store.read(path), path=path, file_bytes=size))
+        return ReadFile(file, dicom.read_instance(store.read(path, version=version), path=path, file_bytes=size))
 
 
 def group_key(read: ReadFile) -> str:

@@ -118,9 +118,10 @@ def test_only_prefixes_are_read(tree, monkeypatch):
     asked = []
     read = SourceStore.read
 
-    def watched(self, path, start=0, end=None):
+    def watched(self, path, start=0, end=None, *, version=None):
         asked.append((path, start, end))
-        return read(self, path, start, end)
+        assert version is not None  # of the object that was listed, and no other
+        return read(self, path, start, end, version=version)
 
     monkeypatch.setattr(SourceStore, "read", watched)
     inventory(tree)
