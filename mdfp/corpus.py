@@ -101,7 +101,7 @@ class Corpus:
         self.manifest = manifest
 
     def __repr__(self) -> str:
-        return f"Corpus({self.store.url!r}, number={self.manifest.number}, samples={self.manifest.samples})"
+        return f"Corpus({self.store.where()!r}, number={self.manifest.number}, samples={self.manifest.samples})"
 
     def __getstate__(self) -> dict[str, Any]:
         # The index travels to loader workers, caches do not.
