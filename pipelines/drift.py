@@ -118,4 +118,4 @@ def _made_of(corpus: CorpusStore, published: Published, sources: list[str]) -> p
             pc.is_in(table["case_id"], value_set=wanted), pc.is_in(table["source"], value_set=pa.array(sources))
         )
         tables.append(table.filter(pc.and_(mine, pc.is_valid(table["shard"]))).select(list(COLUMNS)))
-    return pa.concat_tables(tables)
+    return pa.concat_tables(tables, promote_options="permissive")

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from expectations.tables import structures
-from expectations.tables.build import SpreadRow, spread, table
-from mdfp import geometry
+from expectations.tables.build import SpreadRow, coded, column_table, spread
+from expectations.tables.nested import (
+    Floats,
+    Ints,
+    Nested,
+    codes,
+    find,
+    flags,
+    floats,
+    given,
+    highest,
+    ints,
+    known,
+    lowest,
+    matrix,
+    once,
+    pairs,
+    product,
+    repeated,
+    whole,
+)
+from mdfp import arrow, geometry
 from mdfp.manifest import PaletteEntry
-from mdfp.sample import Grid, Sample, SampleImage, SampleLabel
+from mdfp.sample import Sample
 from schemas.case import Reject
 from schemas.recipe import Recipe, ReferenceGrid
 from transforms.normalise.grid import target_spacing
@@ -119,6 +138,181 @@ TABLES: dict[str, type] = {
 }
 
 
+class SampleTables:
+    """The samples' tables, a batch of samples at a time: row tables from each batch, counts over all of them at the end.
+
+    Args:
+        palette: integer of each structure of the newest generation.
+        newest: that generation's number.
+        recipe: for what it asks of spacing and duplicates; None: not judged.
+    """
+
+    def __init__(self, palette: Mapping[str, int], newest: int, recipe: Recipe | None):
+        self._palette, self._newest, self._recipe = dict(palette), newest, recipe
+        self._slim: list[pa.Table] = []
+        self._hashes: list[pa.Table] = []
+        self.structures = structures.StructureTables(self._palette)
+
+    def add(self, samples: pa.Table) -> dict[str, pa.Table]:
+        """The row tables of these samples (rows with the schema of `Sample`), by name."""
+        images = Nested(samples["images"])
+        self._slim.append(samples.select(["key", "case_id", "patient", "group", "split"]))
+        of = pa.array(images.parent)
+        hashes = pa.table([images.field("content_hash"), samples["key"].take(of), samples["split"].take(of)], _HASHES)
+        self._hashes.append(hashes.filter(pa.array(once(_rows_and_codes(images, "content_hash")))))
+        return {
+            "samples": self._samples(samples),
+            "images": self._images(samples, images),
+            "masks": self._masks(samples, images),
+            **self.structures.add(samples, images),
+        }
+
+    def finish(self, holes: Sequence[Reject], planned: Collection[str] | pa.Array) -> dict[str, pa.Table]:
+        """The tables that count over all samples, by name.
+
+        Args:
+            holes: rejects of the build, and the planned holes.
+            planned: case ids that the plan put into shards, holes included.
+        """
+        slim = pa.concat_tables([_EMPTY, *self._slim], promote_options="permissive")
+        wanted = planned if isinstance(planned, pa.Array) else pa.array(sorted(planned), pa.string())
+        lost = pa.array([h.case_id for h in holes if h.case_id is not None], pa.string())
+        return {
+            "patients": spread(slim["patient"], slim["split"]),
+            "groups": spread(slim["group"], slim["split"]),
+            "contents": self._contents(),
+            "planned": _planned_table(whole(slim["case_id"]), lost, wanted),
+            **self.structures.finish(),
+        }
+
+    def _samples(self, t: pa.Table) -> pa.Table:
+        members, states = Nested(t["members"]), Nested(t["structures"])
+        images, labels, texts = Nested(t["images"]), Nested(t["labels"]), Nested(t["texts"])
+        promised = [
+            pc.binary_join_element_wise(kind, n.field(name), "/")
+            for kind, n, name in (("image", images, "name"), ("label", labels, "layer"), ("text", texts, "name"))
+        ]
+        there = pc.binary_join_element_wise(members.field("kind"), members.field("array"), "/")
+        names, (a, b, c, d) = codes(*promised, there)
+        wanted = np.concatenate(
+            [pairs(n.parent, code, len(names)) for n, code in ((images, a), (labels, b), (texts, c))]
+        )
+        missing = np.setdiff1d(wanted, pairs(members.parent, d, len(names)))
+        structure_names, (structure,) = codes(states.field("structure"))
+        keys = pairs(states.parent, structure, len(structure_names))
+        in_palette = np.array([n in self._palette for n in structure_names] or [False])
+        stated = states.total(once(keys) & in_palette[structure]) if len(states) else np.zeros(t.num_rows, np.int64)
+        newest = ints(t["generation"]) == self._newest
+        patient = whole(t["patient"])
+        return column_table(
+            SampleRow,
+            {
+                "id": t["key"],
+                "case_id": t["case_id"],
+                "source": t["source"],
+                "split": t["split"],
+                "patient": pc.if_else(pc.equal(patient, ""), None, patient),
+                "license": t["license"],
+                "images": images.counts,
+                "labels": labels.counts,
+                "json_members": members.total(flags(pc.equal(members.field("kind"), "json"))),
+                "missing_members": np.bincount(missing // (len(names) + 1), minlength=t.num_rows),
+                "misplaced_members": _misplaced(whole(t["key"]), members),
+                "missing_states": known(len(self._palette) - stated, newest),
+                "repeated_states": states.total(repeated(keys)),
+                "warnings": Nested(t["warnings"]).counts,
+            },
+        )
+
+    def _images(self, t: pa.Table, n: Nested) -> pa.Table:
+        of = pa.array(n.parent)
+        stored_spacing, native_shape = n.field("stored", "spacing_xyz_mm"), n.field("native", "shape")
+        low, high = lowest(stored_spacing), highest(stored_spacing)
+        native_voxels = np.maximum(1.0, product(native_shape))
+        error = np.full(len(n), np.nan) if self._recipe is None else _spacing_errors(n, self._recipe)
+        affine_error, view = _affine_errors(n), _view_ratios(n)
+        return column_table(
+            ImageRow,
+            {
+                "id": pc.binary_join_element_wise(whole(t["key"]).take(of), n.field("name"), "/"),
+                "source": t["source"].take(of),
+                **{name: n.field(name) for name in ("modality", "axes", "dtype", "unit", "content_hash")},
+                "orientation": n.field("stored", "orientation"),
+                "shape_min": np.nan_to_num(lowest(n.field("stored", "shape"))).astype(np.int64),
+                "shape_max": np.nan_to_num(highest(n.field("stored", "shape"))).astype(np.int64),
+                "spacing_min_mm": known(low, ~np.isnan(low)),
+                "spacing_max_mm": known(high, ~np.isnan(high)),
+                "spacing_error_mm": known(error, ~np.isnan(error)),
+                "affine_error_mm": known(affine_error, ~np.isnan(affine_error)),
+                "view_ratio": known(view, ~np.isnan(view)),
+                "store": self._recipe.intensity.store if self._recipe else "physical",
+                **{name: n.field("stored_intensity", name) for name in ("minimum", "maximum", "mean", "std")},
+                "nonfinite_statistics": _nonfinite(n),
+                "nonfinite_fraction": ints(n.field("nonfinite_voxels")) / native_voxels,
+                "padding_fraction": ints(n.field("padding_voxels")) / native_voxels,
+                "window_width": floats(n.field("normalisation", "upper")) - floats(n.field("normalisation", "lower")),
+            },
+        )
+
+    def _masks(self, t: pa.Table, images: Nested) -> pa.Table:
+        n, states = Nested(t["labels"]), Nested(t["structures"])
+        # A sample of an earlier generation had a smaller palette; its own integers are what its masks must hold.
+        largest = np.full(t.num_rows, -1, np.int64)
+        np.maximum.at(largest, states.parent, ints(states.field("value")))
+        needed = np.where(largest < 0, max(self._palette.values(), default=0), largest)[n.parent]
+        holds = np.full(len(n), -1, np.int64)
+        for dtype, limit in (("uint8", 255), ("uint16", 65_535)):
+            holds[flags(pc.equal(n.field("dtype"), dtype))] = limit
+        names, (image, of_label) = codes(images.field("name"), n.field("image"))
+        found = find(pairs(images.parent, image, len(names)), pairs(n.parent, of_label, len(names)))
+        of = pa.array(n.parent)
+        return column_table(
+            MaskRow,
+            {
+                "id": pc.binary_join_element_wise(whole(t["key"]).take(of), n.field("layer"), "/"),
+                "source": t["source"].take(of),
+                **{name: n.field(name) for name in ("layer", "origin", "dtype", "grid_offset_voxels")},
+                "holds_palette": needed <= holds,
+                "image_known": found >= 0,
+            },
+        )
+
+    def _contents(self) -> pa.Table:
+        empty = pa.schema([(n, pa.string()) for n in _HASHES]).empty_table()
+        table = pa.concat_tables([empty, *self._hashes], promote_options="permissive")
+        names, held = coded(table["content"])
+        counts = np.bincount(held, minlength=len(names))
+        splits, split = coded(table["split"])
+        in_splits = np.unique(held * max(1, len(splits)) + split) // max(1, len(splits))
+        order = np.argsort(held, kind="stable")
+        first = np.concatenate([[0], np.cumsum(counts)])[:-1].astype(np.int64)
+        keys = whole(table["key"])
+        shown = keys.take(pa.array(order[first])).to_pylist() if len(names) else []
+        for i in np.flatnonzero(counts > 1):
+            held_by = keys.take(pa.array(order[first[i] : first[i] + min(3, counts[i])])).to_pylist()
+            shown[i] = ", ".join(held_by) + (", …" if counts[i] > 3 else "")
+        drop = self._recipe is None or self._recipe.duplicates == "drop"
+        return column_table(
+            ContentRow,
+            {
+                "id": pa.array(names, pa.string()),
+                "samples": counts,
+                "splits": np.bincount(in_splits, minlength=len(names)),
+                "keys": pa.array(shown, pa.string()),
+                "unwanted_copies": counts - 1 if drop else np.zeros(len(names), np.int64),
+            },
+        )
+
+
+_HASHES = ["content", "key", "split"]
+_EMPTY = pa.schema([(n, pa.string()) for n in ("key", "case_id", "patient", "group", "split")]).empty_table()
+
+
+def _rows_and_codes(n: Nested, name: str) -> Ints:
+    names, (code,) = codes(n.field(name))
+    return pairs(n.parent, code, len(names))
+
+
 def tables(
     samples: Sequence[Sample],
     holes: Sequence[Reject],
@@ -126,7 +320,7 @@ def tables(
     palette: Sequence[PaletteEntry],
     recipe: Recipe | None,
 ) -> dict[str, pa.Table]:
-    """The samples' tables, by name.
+    """The samples' tables from records, by name; see `SampleTables`.
 
     Args:
         samples: all samples of the corpus that the manifest will name.
@@ -139,163 +333,118 @@ def tables(
     values = {p.structure: p.value for p in palette} or {
         state.structure: state.value for s in samples if s.generation == newest for state in s.structures
     }
-    splits = pa.array([s.split for s in samples], pa.string())
-    return {
-        "samples": table(SampleRow, (_sample_row(s, values if s.generation == newest else None) for s in samples)),
-        "images": table(ImageRow, (_image_row(s, i, recipe) for s in samples for i in s.images)),
-        "masks": table(MaskRow, (_mask_row(s, m, max(values.values(), default=0)) for s in samples for m in s.labels)),
-        "patients": spread(pa.array([s.patient for s in samples], pa.string()), splits),
-        "groups": spread(pa.array([s.group for s in samples], pa.string()), splits),
-        "contents": table(ContentRow, _content_rows(samples, drop=recipe is None or recipe.duplicates == "drop")),
-        "planned": table(PlannedRow, _planned_rows(samples, holes, planned)),
-        **structures.tables(samples, values),
-    }
+    made = SampleTables(values, newest, recipe)
+    return {**made.add(arrow.to_table(Sample, samples)), **made.finish(holes, planned)}
 
 
-def _sample_row(s: Sample, palette: dict[str, int] | None) -> SampleRow:
-    promised = {("image", i.name) for i in s.images} | {("label", x.layer) for x in s.labels}
-    promised |= {("text", t.name) for t in s.texts}
-    named = Counter(state.structure for state in s.structures)
-    return SampleRow(
-        id=s.key,
-        case_id=s.case_id,
-        source=s.source,
-        split=s.split,
-        patient=s.patient or None,
-        license=s.license,
-        images=len(s.images),
-        labels=len(s.labels),
-        json_members=sum(m.kind == "json" for m in s.members),
-        missing_members=len(promised - {(m.kind, m.array) for m in s.members}),
-        misplaced_members=_misplaced(s),
-        missing_states=None if palette is None else len(palette.keys() - named.keys()),
-        repeated_states=sum(n > 1 for n in named.values()),
-        warnings=len(s.warnings),
-    )
+def _misplaced(keys: pa.Array, members: Nested) -> Ints:
+    """Members that are empty, overlap another one, or are not named after the key."""
+    offset, size = ints(members.field("offset")), ints(members.field("bytes"))
+    order = np.lexsort((offset, members.parent))
+    parent = members.parent[order]
+    apart = float(max(1, (offset + size).max(initial=0) + 1))
+    end = np.maximum.accumulate(parent * apart + np.maximum((offset + size)[order], 0)) if len(order) else np.array([])
+    before = np.concatenate([[-1.0], end[:-1]]) if len(order) else end
+    overlaps = np.zeros(len(order), dtype=bool)
+    overlaps[order] = (parent * apart + offset[order] < before) | (offset[order] < 0)
+    head = pc.list_element(pc.split_pattern(members.field("name"), ".", max_splits=1), 0)
+    key = keys.take(pa.array(members.parent))
+    named = flags(pc.equal(head, key)) & flags(pc.match_substring(members.field("name"), "."))
+    odd = flags(pc.match_substring(key, "."))  # no key has a dot; one that has is judged the slow way
+    for i in np.flatnonzero(odd):
+        named[i] = members.field("name")[int(i)].as_py().startswith(f"{key[int(i)].as_py()}.")
+    return members.total((size <= 0) | overlaps | ~named)
 
 
-def _misplaced(s: Sample) -> int:
-    wrong, end = 0, 0
-    for m in sorted(s.members, key=lambda m: m.offset):
-        wrong += m.bytes <= 0 or m.offset < end or not m.name.startswith(f"{s.key}.")
-        end = max(end, m.offset + m.bytes)
-    return wrong
+def _nonfinite(n: Nested) -> Ints:
+    count = np.zeros(len(n), np.int64)
+    for which in ("native_intensity", "stored_intensity"):
+        for name in ("minimum", "maximum", "mean", "std"):
+            count += ~np.isfinite(floats(n.field(which, name)))
+        for name in ("body_mean", "body_std"):
+            values = n.field(which, name)
+            count += ~np.isfinite(floats(values)) & given(values)
+        percentiles = n.field(which, "percentiles")
+        of = np.asarray(pc.list_parent_indices(percentiles), dtype=np.int64)
+        bad = ~np.isfinite(floats(pc.list_flatten(percentiles)))
+        count += np.bincount(of[bad], minlength=len(n))
+    return count
 
 
-def _image_row(s: Sample, image: SampleImage, recipe: Recipe | None) -> ImageRow:
-    grid, stats = image.stored, image.stored_intensity
-    numbers = [
-        n for x in (image.native_intensity, stats) for n in (x.minimum, x.maximum, x.mean, x.std, *x.percentiles)
-    ]
-    numbers += [n for x in (image.native_intensity, stats) for n in (x.body_mean, x.body_std) if n is not None]
-    native_voxels = max(1, math.prod(image.native.shape))
-    spacing = grid.spacing_xyz_mm
-    return ImageRow(
-        id=f"{s.key}/{image.name}",
-        source=s.source,
-        modality=image.modality,
-        axes=image.axes,
-        dtype=image.dtype,
-        unit=image.unit,
-        orientation=grid.orientation,
-        shape_min=min(grid.shape, default=0),
-        shape_max=max(grid.shape, default=0),
-        spacing_min_mm=min(spacing) if spacing else None,
-        spacing_max_mm=max(spacing) if spacing else None,
-        spacing_error_mm=_spacing_error(s, image, recipe) if recipe else None,
-        affine_error_mm=_affine_error(grid),
-        view_ratio=_view_ratio(image),
-        store=recipe.intensity.store if recipe else "physical",
-        minimum=stats.minimum,
-        maximum=stats.maximum,
-        mean=stats.mean,
-        std=stats.std,
-        nonfinite_statistics=sum(not math.isfinite(n) for n in numbers),
-        nonfinite_fraction=image.nonfinite_voxels / native_voxels,
-        padding_fraction=image.padding_voxels / native_voxels,
-        window_width=image.normalisation.upper - image.normalisation.lower,
-        content_hash=image.content_hash,
-    )
-
-
-def _spacing_error(s: Sample, image: SampleImage, recipe: Recipe) -> float | None:
-    asked = image
+def _spacing_errors(n: Nested, recipe: Recipe) -> Floats:
+    """Largest difference between the stored spacing and the one asked for, mm; NaN where one of them is not known."""
+    asked = np.arange(len(n))
+    modality = n.field("modality").to_pylist()
     if isinstance(recipe.geometry.grid, ReferenceGrid):
-        reference = recipe.geometry.grid.reference
-        asked = next((i for i in s.images if i.modality == reference), image)
-    native, stored = canonical_spacing(asked.native), image.stored.spacing_xyz_mm
-    if native is None or stored is None or len(stored) != 3:
-        return None
-    wanted = target_spacing(
-        native, recipe.geometry.spacing_for(asked.modality), upsample=recipe.geometry.upsample == "allow"
-    )
-    return max(abs(a - b) for a, b in zip(stored, wanted, strict=True))
+        reference = np.array([m == recipe.geometry.grid.reference for m in modality], dtype=bool)
+        at = find(n.parent[reference], n.parent)
+        asked = np.where(at >= 0, np.flatnonzero(reference)[at] if reference.any() else asked, asked)
+    native = canonical_spacings(n.field("native", "affine_ras"), n.field("native", "spacing_xyz_mm"))[asked]
+    stored = matrix(n.field("stored", "spacing_xyz_mm"), 3)
+    wanted = np.full((len(n), 3), np.nan)
+    told = ~np.isnan(native).any(axis=1) & ~np.isnan(stored).any(axis=1)
+    upsample = recipe.geometry.upsample == "allow"
+    kinds = np.array([modality[i] for i in asked], dtype=object)
+    for kind in {modality[i] for i in asked[told]}:
+        mine = np.flatnonzero(told & (kinds == kind))
+        distinct, back = np.unique(native[mine], axis=0, return_inverse=True)
+        spacing = recipe.geometry.spacing_for(kind)
+        answers = [target_spacing((x, y, z), spacing, upsample=upsample) for x, y, z in distinct.tolist()]
+        wanted[mine] = np.array(answers)[back.reshape(-1)]
+    return np.abs(stored - wanted).max(axis=1) if len(n) else np.array([])
 
 
-def canonical_spacing(grid: Grid) -> tuple[float, float, float] | None:
-    """Spacing in mm along the axes closest to R, A, S, in this order; None without geometry."""
-    if grid.affine_ras is None or grid.spacing_xyz_mm is None:
-        return None
-    axes = geometry.closest_axes(np.array(grid.affine_ras).reshape(4, 4))
-    by_world = {world: grid.spacing_xyz_mm[i] for i, (world, _) in enumerate(axes)}
-    return by_world[0], by_world[1], by_world[2]
+def canonical_spacings(affines: pa.Array, spacings: pa.Array) -> Floats:
+    """Spacing in mm along the axes closest to R, A, S, in this order, for each grid; NaN without geometry.
+
+    The same choice as `mdfp.geometry.closest_axes`, for many grids at once.
+    """
+    affine, spacing = matrix(affines, 16), matrix(spacings, 3)
+    d = affine.reshape(-1, 4, 4)[:, :3, :3]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        aligned = np.round(np.abs(d / np.sqrt((d**2).sum(axis=1, keepdims=True))) / geometry.TIE)
+    result = np.full((len(affine), 3), np.nan)
+    sound = np.isfinite(aligned).all(axis=(1, 2)) & ~np.isnan(spacing).any(axis=1)
+    # Candidates (index axis i, world axis w) in the order of closest_axes: alignment, own place, i, w.
+    index, world = np.divmod(np.arange(9), 3)
+    tie_break = np.where(index != world, 9, 0) + np.arange(9)
+    rank = -aligned[sound].transpose(0, 2, 1).reshape(-1, 9) * 32 + tie_break
+    found = np.full((len(rank), 3), np.nan)
+    rows = np.arange(len(rank))
+    for _ in range(3):
+        best = np.argmin(rank, axis=1)
+        found[rows, world[best]] = spacing[sound][rows, index[best]]
+        rank = np.where((index[None] == index[best, None]) | (world[None] == world[best, None]), np.inf, rank)
+    result[sound] = found
+    return result
 
 
-def _affine_error(grid: Grid) -> float | None:
-    if grid.affine_ras is None or grid.spacing_xyz_mm is None:
-        return None
-    columns = geometry.spacing_xyz_mm(np.array(grid.affine_ras).reshape(4, 4))
-    return max(abs(a - b) for a, b in zip(columns, grid.spacing_xyz_mm, strict=True))
+def _affine_errors(n: Nested) -> Floats:
+    affine = matrix(n.field("stored", "affine_ras"), 16).reshape(-1, 4, 4)[:, :3, :3]
+    spacing = matrix(n.field("stored", "spacing_xyz_mm"), 3)
+    return np.abs(np.sqrt((affine**2).sum(axis=1)) - spacing).max(axis=1) if len(n) else np.array([])
 
 
-def _view_ratio(image: SampleImage) -> float | None:
+def _view_ratios(n: Nested) -> Floats:
     volumes = []
-    for grid in (image.native, image.stored):
-        if grid.spacing_xyz_mm is None:
-            return None
-        volumes.append(math.prod(grid.shape) * math.prod(grid.spacing_xyz_mm))
-    return volumes[1] / volumes[0] if volumes[0] > 0 else None
+    for grid in ("native", "stored"):
+        spacing = n.field(grid, "spacing_xyz_mm")
+        volumes.append(np.where(given(spacing), product(n.field(grid, "shape")) * product(spacing), np.nan))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(volumes[0] > 0, volumes[1] / volumes[0], np.nan)
 
 
-def _mask_row(s: Sample, label: SampleLabel, largest: int) -> MaskRow:
-    # A sample of an earlier generation had a smaller palette; its own integers are what its masks must hold.
-    needed = max((x.value for x in s.structures), default=largest)
-    return MaskRow(
-        id=f"{s.key}/{label.layer}",
-        source=s.source,
-        layer=label.layer,
-        origin=label.origin,
-        dtype=label.dtype,
-        holds_palette=needed <= {"uint8": 255, "uint16": 65_535}.get(label.dtype, -1),
-        image_known=label.image in {i.name for i in s.images},
-        grid_offset_voxels=label.grid_offset_voxels,
+def _planned_table(made: pa.Array, lost: pa.Array, wanted: pa.Array) -> pa.Table:
+    names, counted = coded(pa.concat_arrays([made, lost, wanted]))
+    ends = np.cumsum([len(made), len(lost)])
+    samples, holes, planned = (np.bincount(part, minlength=len(names)) for part in np.split(counted, ends))
+    return column_table(
+        PlannedRow,
+        {
+            "id": pa.array(names, pa.string()),
+            "planned": planned > 0,
+            "samples": samples,
+            "holes": holes,
+            "accounted": samples + holes,
+        },
     )
-
-
-def _content_rows(samples: Sequence[Sample], *, drop: bool) -> Iterator[ContentRow]:
-    holders: dict[str, list[Sample]] = defaultdict(list)
-    for s in samples:
-        for content in sorted({i.content_hash for i in s.images}):
-            holders[content].append(s)
-    for content, those in sorted(holders.items()):
-        yield ContentRow(
-            id=content,
-            samples=len(those),
-            splits=len({s.split for s in those}),
-            keys=", ".join(s.key for s in those[:3]) + (", …" if len(those) > 3 else ""),
-            unwanted_copies=len(those) - 1 if drop else 0,
-        )
-
-
-def _planned_rows(samples: Sequence[Sample], holes: Sequence[Reject], planned: Collection[str]) -> Iterator[PlannedRow]:
-    made = Counter(s.case_id for s in samples)
-    lost = Counter(h.case_id for h in holes if h.case_id is not None)
-    wanted = set(planned)
-    for case_id in sorted(wanted | made.keys() | lost.keys()):
-        yield PlannedRow(
-            id=case_id,
-            planned=case_id in wanted,
-            samples=made[case_id],
-            holes=lost[case_id],
-            accounted=made[case_id] + lost[case_id],
-        )
