@@ -69,6 +69,37 @@ def class_mask(
     return out
 
 
+def class_table(
+    space: LabelSpace, openness: tuple[Openness, ...], dtype: np.dtype[Any], ignore: int = UNTOLD
+) -> npt.NDArray[Any] | None:
+    """The class of each number of a mask, where it is the only one that is read: `class_mask` is then a look-up in it.
+
+    Args:
+        space: the classes.
+        openness: `space.openness(sample, layers)`.
+        dtype: of the stored mask, uint8 or uint16.
+        ignore: what marks voxels that cannot be told.
+
+    Returns:
+        One number of `mask_dtype(len(space), ignore)` for each of the mask's type; None where the class depends on the
+        place too.
+    """
+    if any(o.extent is not None for o in openness):
+        return None
+    out = mask_dtype(len(space), ignore)
+    return _table(space.codes(openness), dtype, lambda codes: space.decide(codes, ignore).astype(out)[np.newaxis])[0]
+
+
+def look_up(layer: Stored, table: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """`table[layer]`. Not to be written to."""
+    if layer.itemsize == 1 and table.itemsize == 1:
+        if not layer.any():  # most of most masks is background
+            return np.broadcast_to(table[0], layer.shape)
+        # bytes.translate is twice as fast as numpy's take.
+        return np.frombuffer(layer.tobytes().translate(table.tobytes()), dtype=table.dtype).reshape(layer.shape)
+    return np.take(table, layer, mode="clip")
+
+
 def structure_masks(
     layers: Sequence[Stored],
     shape: tuple[int, ...],
@@ -99,9 +130,8 @@ def _paint(
     first, *rest = [a for a in layers if a.any()] or [np.zeros(shape, dtype=np.uint8)]
     if not extents:
         codes = space.codes(openness)
-        alone = codes.values.copy()
-        alone[:, 0] = codes.background
-        _look_up(first, paint(alone)[:, _columns(codes, first.dtype)], out)
+        for channel, table in zip(out, _table(codes, first.dtype, paint), strict=True):
+            channel[...] = look_up(first, table)
         if rest:
             some = np.any([r != 0 for r in rest], axis=0)
             _combine([a[some] for a in (first, *rest)], codes, out, some, paint)
@@ -137,16 +167,11 @@ def _columns(codes: Codes, dtype: np.dtype[Any]) -> npt.NDArray[np.intp]:
     return columns
 
 
-def _look_up(layer: Stored, table: npt.NDArray[Any], out: npt.NDArray[Any]) -> None:
-    """out[c] = table[c][layer]."""
-    if layer.itemsize == 1 and table.itemsize == 1:
-        # bytes.translate is twice as fast as numpy's take.
-        raw = layer.tobytes()
-        for channel, row in zip(out, table, strict=True):
-            channel[...] = np.frombuffer(raw.translate(row.tobytes()), dtype=table.dtype).reshape(layer.shape)
-    else:
-        for channel, row in zip(out, table, strict=True):
-            np.take(row, layer, out=channel, mode="clip")
+def _table(codes: Codes, dtype: np.dtype[Any], paint: Paint) -> npt.NDArray[Any]:
+    """(channels, numbers of the type): what is written where one mask alone holds each number."""
+    alone = codes.values.copy()
+    alone[:, 0] = codes.background
+    return paint(alone)[:, _columns(codes, dtype)]
 
 
 def _combine(

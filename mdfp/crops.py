@@ -123,11 +123,24 @@ class Crops:
         shape = _shared_shape(sample, names)
         space = sample.label_space(self.space, self.unknown) if self.labels else None
         draws = Draws("crop", seed, epoch, sample.key, visit)
-        crops = []
-        for _ in range(self.per_visit):
-            box, aimed_at = self.place(sample.record, names[0], shape, space, draws)
-            crops.append(self._take(sample, names, shape, space, box, aimed_at))
-        return crops
+        placed = [self.place(sample.record, names[0], shape, space, draws) for _ in range(self.per_visit)]
+        cuts = [Cut.of(box, shape) for box, _ in placed]
+        images = self._images(sample, names, cuts)
+        classes: Sequence[npt.NDArray[Any] | None] = [None] * len(cuts)
+        if space is not None:
+            classes = self._classes(sample, space, names[0], cuts)
+        return [
+            Crop(
+                key=sample.key,
+                source=sample.record.source,
+                box=box,
+                image=image,
+                classes=told,
+                affine_ras=sample.affine(names[0], box=box),
+                aimed_at=aimed_at,
+            )
+            for (box, aimed_at), image, told in zip(placed, images, classes, strict=True)
+        ]
 
     def place(
         self, record: Sample, image: str, shape: tuple[int, ...], space: LabelSpace | None, draws: Draws
@@ -155,51 +168,38 @@ class Crops:
             start.append(low + draws.below(high - low + 1))
         return (*start, *(a + s for a, s in zip(start, self.size, strict=True))), aimed_at
 
-    def _take(
-        self,
-        sample: OpenSample,
-        names: Sequence[str],
-        shape: tuple[int, ...],
-        space: LabelSpace | None,
-        box: Box,
-        aimed_at: str | None,
-    ) -> Crop:
-        inner: Box = (*(max(0, a) for a in box[:3]), *(min(n, b) for n, b in zip(shape, box[3:], strict=True)))
-        at = tuple(slice(a - o, b - o) for a, b, o in zip(inner[:3], inner[3:], box[:3], strict=True))
-        whole = inner == box
+    def _images(self, sample: OpenSample, names: Sequence[str], cuts: Sequence[Cut]) -> list[npt.NDArray[Any]]:
         stored = self.values == "stored"
         dtype = np.dtype(sample.record.image(names[0]).dtype) if stored else np.dtype(np.float32)
-        image = np.empty((len(names), *self.size), dtype=dtype)
-        for channel, name in zip(image, names, strict=True):
-            if whole and not stored:
-                sample.image(name, box=inner, values=self.values, out=channel)
-                continue
-            part = sample.image(name, box=inner, values=self.values)
-            if whole:
-                channel[...] = part
-            elif self.pad == "clamp":
-                channel[...] = np.pad(
-                    part, [(s.start, n - s.stop) for s, n in zip(at, self.size, strict=True)], mode="edge"
-                )
-            else:
-                channel[...] = self._constant(sample, name)
-                channel[at] = part
-        classes = None
-        if space is not None:
-            told = sample.classes(space, image=names[0], box=inner, layers=self.layers, ignore=self.ignore)
-            classes = told
-            if not whole:
-                classes = np.full(self.size, self.ignore, dtype=told.dtype)
-                classes[at] = told
-        return Crop(
-            key=sample.key,
-            source=sample.record.source,
-            box=box,
-            image=image,
-            classes=classes,
-            affine_ras=sample.affine(names[0], box=box),
-            aimed_at=aimed_at,
+        images = [np.empty((len(names), *self.size), dtype=dtype) for _ in cuts]
+        for channel, name in enumerate(names):
+            channels = [image[channel] for image in images]
+            inside = [c[cut.at] for c, cut in zip(channels, cuts, strict=True)]
+            sample.image_parts([cut.inner for cut in cuts], name, values=self.values, out=inside)
+            for whole, part, cut in zip(channels, inside, cuts, strict=True):
+                if part.shape == whole.shape:
+                    continue
+                if self.pad == "clamp":
+                    width = [(s.start, n - s.stop) for s, n in zip(cut.at, self.size, strict=True)]
+                    whole[...] = np.pad(part, width, mode="edge")
+                else:
+                    _fill_around(whole, cut.at, self._constant(sample, name))
+        return images
+
+    def _classes(
+        self, sample: OpenSample, space: LabelSpace, image: str, cuts: Sequence[Cut]
+    ) -> list[npt.NDArray[Any]]:
+        told = sample.class_parts(
+            [cut.inner for cut in cuts], space, image=image, layers=self.layers, ignore=self.ignore
         )
+        classes = []
+        for part, cut in zip(told, cuts, strict=True):
+            whole = part
+            if part.shape != self.size:
+                whole = np.full(self.size, self.ignore, dtype=part.dtype)
+                whole[cut.at] = part
+            classes.append(whole)
+        return classes
 
     def _constant(self, sample: OpenSample, name: str) -> float:
         if self.fill is not None:
@@ -209,6 +209,33 @@ class Crops:
             return 0.0
         low = record.stored_intensity.minimum
         return round((low - record.offset) / record.scale) if self.values == "stored" else low
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A crop's box, cut to its volume."""
+
+    inner: Box
+    """What is inside the volume."""
+    at: tuple[slice, ...]
+    """Where that lies in the crop."""
+
+    @staticmethod
+    def of(box: Box, shape: tuple[int, ...]) -> Cut:
+        """A box that may reach beyond a volume of that shape."""
+        low = tuple(max(0, a) for a in box[:3])
+        high = tuple(min(n, b) for n, b in zip(shape, box[3:], strict=True))
+        at = tuple(slice(a - o, b - o) for a, b, o in zip(low, high, box[:3], strict=True))
+        return Cut((*low, *high), at)
+
+
+def _fill_around(whole: npt.NDArray[Any], at: tuple[slice, ...], value: float) -> None:
+    """Set everything but the part at `at`."""
+    for axis, s in enumerate(at):
+        rim: list[slice] = [*at[:axis], slice(0, s.start), *[slice(None)] * (whole.ndim - axis - 1)]
+        whole[tuple(rim)] = value
+        rim[axis] = slice(s.stop, None)
+        whole[tuple(rim)] = value
 
 
 def _shared_shape(sample: OpenSample, names: Sequence[str]) -> tuple[int, ...]:

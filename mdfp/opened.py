@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from mdfp.class_mask import UNTOLD, class_mask, structure_masks
+from mdfp.class_mask import UNTOLD, class_mask, class_table, look_up, mask_dtype, structure_masks
 from mdfp.codecs import VolumeCodec
 from mdfp.errors import CorpusError, UsageError
 from mdfp.geometry import Affine
 from mdfp.label_space import LabelSpace, Openness, Unknown
 from mdfp.labels import State
+from mdfp.pieces import Box, Change, pieces
 from mdfp.sample import Member, Normalisation, Sample, SampleImage, SampleLabel
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ Values = Literal["normalised", "physical", "stored"]
 Space = LabelSpace | Sequence[str] | Mapping[str, str | Sequence[str]] | None
 """A label space, what makes one, or None for the corpus's default."""
 
-Box = tuple[int, ...]
-"""z0, y0, x0, z1, y1, x1 in stored voxels, ends exclusive."""
+SCALED_AT_ONCE = 2**17
+"""Voxels that are scaled together: half a megabyte as float32, a quarter of a core's own cache."""
 
 
 class OpenSample:
@@ -87,20 +88,51 @@ class OpenSample:
             UsageError: an image, box or kind of values that does not exist.
             CorpusError: the shard is missing or damaged.
         """
+        boxes = [whole(self.array(name).shape) if box is None else box]
+        return self.image_parts(boxes, name, values=values, out=None if out is None else [out])[0]
+
+    def image_parts(
+        self,
+        boxes: Sequence[Box],
+        name: str | None = None,
+        *,
+        values: Values = "physical",
+        out: Sequence[npt.NDArray[Any]] | None = None,
+    ) -> list[npt.NDArray[Any]]:
+        """The parts of an image in several boxes: a block that they share is decoded once.
+
+        Args:
+            boxes: parts within the volume.
+            name: as for `image`.
+            values: as for `image`.
+            out: where to put each, of the part's shape and the dtype that `image` gives.
+
+        Returns:
+            `out`, or new arrays.
+
+        Raises:
+            UsageError: as `image`.
+            CorpusError: the shard is missing or damaged.
+        """
         record = self._image(name)
-        stored = self._cut(self._open("image", record.name), box)
-        if values == "stored":
-            return stored
-        if values not in ("physical", "normalised"):
+        if values not in ("physical", "normalised", "stored"):
             raise UsageError(f"values: expected normalised, physical or stored, found {values!r}")
-        return rescale(stored, record, normalise=values == "normalised", out=out)
+        array = self._open("image", record.name)
+        if values == "stored":
+            return self._copy(array, boxes, out)
+        found = list(out) if out is not None else _empty(boxes, np.dtype(np.float32))
+        scaling = Scaling(record, normalise=values == "normalised")
+        for number, there, stored in self._pieces(array, boxes):
+            scaling.apply(stored, found[number][there])
+        return found
 
     def label(self, layer: str | None = None, *, box: Box | None = None) -> npt.NDArray[Any]:
         """A stored mask of palette values and `mdfp.labels.IGNORE`, or part of it; by default the first layer."""
         names = [entry.layer for entry in self.record.labels]
         if not names or (layer is not None and layer not in names):
             raise UsageError(f"{self.key} has the label layers {names}, asked for {layer or 'the first'!r}")
-        return self._cut(self._open("label", layer or names[0]), box)
+        array = self._open("label", layer or names[0])
+        return self._copy(array, [whole(array.shape) if box is None else box])[0]
 
     def classes(
         self,
@@ -122,7 +154,38 @@ class OpenSample:
             unknown: `"absent"` takes what nobody looked for as not there. Ignored for a ready LabelSpace.
             ignore: the number for voxels that cannot be told.
         """
-        return class_mask(*self._masks(space, image, box, layers, unknown), ignore=ignore)
+        boxes = [whole(self._image(image).stored.shape) if box is None else box]
+        return self.class_parts(boxes, space, image=image, layers=layers, unknown=unknown, ignore=ignore)[0]
+
+    def class_parts(
+        self,
+        boxes: Sequence[Box],
+        space: Space = None,
+        *,
+        image: str | None = None,
+        layers: Collection[str] | None = None,
+        unknown: Unknown = "ignore",
+        ignore: int = UNTOLD,
+    ) -> list[npt.NDArray[Any]]:
+        """`classes` of several boxes: a block that they share is decoded once. Arguments as `classes`."""
+        asked, names, openness = self._asked(space, image, layers, unknown)
+        dtype = mask_dtype(len(asked), ignore)
+        if len(names) == 1:
+            array = self._open("label", names[0])
+            if (table := class_table(asked, openness, array.dtype, ignore)) is not None:
+                found = _empty(boxes, dtype)
+
+                def told(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
+                    return look_up(stored, table)
+
+                for number, there, classes in self._pieces(array, boxes, told):
+                    found[number][there] = classes
+                return found
+        stored = [self._copy(self._open("label", name), boxes) for name in names]
+        return [
+            class_mask([layer[i] for layer in stored], _shape(box), box[: len(box) // 2], asked, openness, ignore)
+            for i, box in enumerate(boxes)
+        ]
 
     def masks(
         self,
@@ -134,7 +197,10 @@ class OpenSample:
         unknown: Unknown = "ignore",
     ) -> npt.NDArray[np.uint8]:
         """A mask per class, (classes, z, y, x) uint8: 1, 0, or 255 where it cannot be told. Arguments as `classes`."""
-        return structure_masks(*self._masks(space, image, box, layers, unknown))
+        asked, names, openness = self._asked(space, image, layers, unknown)
+        box = whole(self._image(image).stored.shape) if box is None else box
+        stored = [self.label(name, box=box) for name in names]
+        return structure_masks(stored, _shape(box), box[: len(box) // 2], asked, openness)
 
     def states(self, space: Space = None) -> dict[str, State]:
         """State of each class of a label space in this sample."""
@@ -183,24 +249,18 @@ class OpenSample:
             raise UsageError(f"{self.key} has the label layers {names}, asked for {sorted(strange)}")
         return [e for e in self.record.labels if e.image == image.name and (wanted is None or e.layer in wanted)]
 
-    def _masks(
-        self, space: Space, image: str | None, box: Box | None, wanted: Collection[str] | None, unknown: Unknown
-    ) -> tuple[list[npt.NDArray[Any]], tuple[int, ...], tuple[int, ...], LabelSpace, tuple[Openness, ...]]:
+    def _asked(
+        self, space: Space, image: str | None, wanted: Collection[str] | None, unknown: Unknown
+    ) -> tuple[LabelSpace, tuple[str, ...], tuple[Openness, ...]]:
         asked = self._corpus.label_space(space, unknown=unknown)
         record = self._image(image)
-        shape = record.stored.shape
-        start: tuple[int, ...] = (0,) * len(shape)
-        if box is not None:
-            start = tuple(box[: len(box) // 2])
-            shape = tuple(b - a for a, b in zip(start, box[len(box) // 2 :], strict=True))
-        labels = self._layers(record, wanted)
-        names = tuple(e.layer for e in labels)
+        names = tuple(e.layer for e in self._layers(record, wanted))
         openness = self._told.get((id(asked), record.name, names))
         if openness is None:
             openness = asked.openness(self.record, names)
             if isinstance(space, LabelSpace):
                 self._told[id(asked), record.name, names] = openness
-        return [self.label(name, box=box) for name in names], shape, start, asked, openness
+        return asked, names, openness
 
     def _member(self, kind: str, array: str) -> Member:
         for member in self.record.members:
@@ -222,20 +282,27 @@ class OpenSample:
                 raise self._damaged(member.name, error) from error
         return self._arrays[member.name]
 
-    def _cut(self, array: Any, box: Box | None) -> npt.NDArray[Any]:
-        if box is None:
-            index: Any = ...
-        else:
-            n = array.ndim
+    def _copy(
+        self, array: Any, boxes: Sequence[Box], out: Sequence[npt.NDArray[Any]] | None = None
+    ) -> list[npt.NDArray[Any]]:
+        found = list(out) if out is not None else _empty(boxes, array.dtype)
+        for number, there, stored in self._pieces(array, boxes):
+            found[number][there] = stored
+        return found
+
+    def _pieces(
+        self, array: Any, boxes: Sequence[Box], change: Change | None = None
+    ) -> Iterator[tuple[int, tuple[slice, ...], npt.NDArray[Any]]]:
+        n = array.ndim
+        for box in boxes:
             if len(box) != 2 * n or any(
                 not 0 <= a < b <= s for a, b, s in zip(box[:n], box[n:], array.shape, strict=True)
             ):
                 raise UsageError(
                     f"{self.key}: box {box} is not inside the shape {array.shape}; give lower then upper corner"
                 )
-            index = tuple(slice(int(a), int(b)) for a, b in zip(box[:n], box[n:], strict=True))
         try:
-            return np.asarray(array[index])
+            yield from pieces(array, boxes, change)
         except (RuntimeError, ValueError) as error:
             raise self._damaged(self.record.shard, error) from error
 
@@ -244,28 +311,53 @@ class OpenSample:
         return CorpusError(f"{where}: {name} of {self.key} does not decode ({error}); `mdfp verify` lists every fault")
 
 
-def rescale(
-    stored: npt.NDArray[Any], record: SampleImage, *, normalise: bool, out: npt.NDArray[np.float32] | None = None
-) -> npt.NDArray[np.float32]:
+class Scaling:
     """Stored numbers as physical ones, or clipped and mapped to 0..1 by the image's default normalisation.
 
     An image whose normalisation is `none`, or has no width, gives physical numbers or zeros respectively.
-
-    Returns:
-        float32 of the same shape: `out` when it was given.
     """
-    scale, offset = record.scale, record.offset
-    n: Normalisation = record.normalisation
-    clip = normalise and n.kind != "none"
-    if clip:
-        width = n.upper - n.lower
-        scale, offset = (scale / width, (offset - n.lower) / width) if width > 0 else (0.0, 0.0)
-    result = np.empty(stored.shape, dtype=np.float32) if out is None else out
-    if stored.itemsize <= 2 or stored.dtype == np.float32:
-        result[...] = stored
-        if (scale, offset) != (1.0, 0.0):
-            result *= np.float32(scale)
-            result += np.float32(offset)
-    else:
-        result[...] = stored * scale + offset
-    return np.clip(result, 0.0, 1.0, out=result) if clip else result
+
+    def __init__(self, record: SampleImage, *, normalise: bool):
+        scale, offset = record.scale, record.offset
+        n: Normalisation = record.normalisation
+        self.clip = normalise and n.kind != "none"
+        if self.clip:
+            width = n.upper - n.lower
+            scale, offset = (scale / width, (offset - n.lower) / width) if width > 0 else (0.0, 0.0)
+        self.scale, self.offset = scale, offset
+
+    def apply(self, stored: npt.NDArray[Any], out: npt.NDArray[np.float32]) -> None:
+        """Put what the numbers mean into `out`, float32 of the same shape.
+
+        All steps but the last work on a part that stays in the cache: `out` is new memory, and is gone over once.
+        """
+        rows = max(1, SCALED_AT_ONCE // max(1, stored[:1].size))
+        for first in range(0, len(stored), rows):
+            self._apply(stored[first : first + rows], out[first : first + rows])
+
+    def _apply(self, stored: npt.NDArray[Any], out: npt.NDArray[np.float32]) -> None:
+        if stored.itemsize <= 2 or stored.dtype == np.float32:
+            part = stored.astype(np.float32)
+            if (self.scale, self.offset) != (1.0, 0.0):
+                part *= np.float32(self.scale)
+                part += np.float32(self.offset)
+        else:
+            part = (stored * self.scale + self.offset).astype(np.float32)
+        if self.clip:
+            np.clip(part, 0.0, 1.0, out=out)
+        else:
+            out[...] = part
+
+
+def whole(shape: tuple[int, ...]) -> Box:
+    """The box of a volume."""
+    return (*(0 for _ in shape), *shape)
+
+
+def _shape(box: Box) -> tuple[int, ...]:
+    n = len(box) // 2
+    return tuple(b - a for a, b in zip(box[:n], box[n:], strict=True))
+
+
+def _empty(boxes: Sequence[Box], dtype: np.dtype[Any]) -> list[npt.NDArray[Any]]:
+    return [np.empty(_shape(box), dtype=dtype) for box in boxes]

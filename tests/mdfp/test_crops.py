@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from mdfp.class_mask import UNTOLD
 from mdfp.crops import Crops
@@ -136,3 +138,48 @@ def test_without_labels_there_is_no_mask(corpus):
 def test_wrong_crops_are_told(arguments, message):
     with pytest.raises(UsageError, match=message):
         Crops(**arguments)
+
+
+sizes = st.tuples(st.integers(1, 50), st.integers(1, 80), st.integers(1, 110))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    key=st.sampled_from(["alpha-01", "alpha-03", "beta-02"]),
+    size=sizes,
+    per_visit=st.integers(1, 6),
+    pad=st.sampled_from(["constant", "clamp"]),
+    values=st.sampled_from(["normalised", "physical", "stored"]),
+    seed=st.integers(0, 99),
+)
+def test_crops_of_a_visit_equal_slices_of_the_whole(corpus, written, key, size, per_visit, pad, values, seed):
+    crops = Crops(size, per_visit=per_visit, pad=pad, values=values, fill=7, foreground=0.3)
+    sample = corpus.sample(key)
+    image, classes = sample.image(values=values), sample.classes()
+    for crop in crops_of(corpus, key, crops, seed=seed):
+        width = [(max(0, -a), max(0, b - n)) for a, b, n in zip(crop.box[:3], crop.box[3:], image.shape, strict=True)]
+        part = tuple(slice(max(0, a), b) for a, b in zip(crop.box[:3], crop.box[3:], strict=True))
+        rule = {"mode": "edge"} if pad == "clamp" else {"constant_values": 7}
+        np.testing.assert_array_equal(crop.image[0], np.pad(image[part], width, **rule))
+        np.testing.assert_array_equal(crop.classes, np.pad(classes[part], width, constant_values=UNTOLD))
+
+
+@pytest.mark.parametrize("unknown", ["ignore", "absent"])
+@pytest.mark.parametrize("space", [["liver"], ["kidney_left", "kidney_right", "liver_tumour"], ["liver", "spleen"]])
+def test_class_parts_equal_parts_of_the_class_mask(corpus, space, unknown):
+    for key in corpus.samples.keys:
+        sample = corpus.sample(key)
+        whole = sample.classes(space, unknown=unknown)
+        boxes = [(0, 0, 0, *whole.shape), (5, 3, 1, 20, 28, 31), (7, 0, 2, 19, 20, 31)]
+        for box, part in zip(boxes, sample.class_parts(boxes, space, unknown=unknown), strict=True):
+            np.testing.assert_array_equal(part, whole[tuple(map(slice, box[:3], box[3:]))])
+
+
+def test_crops_of_a_visit_are_separate_and_may_be_written_to(corpus):
+    crops = Crops(30, per_visit=3)
+    first, *rest = crops_of(corpus, "alpha-00", crops)
+    before = [(c.image.copy(), c.classes.copy()) for c in rest]
+    first.image[...], first.classes[...] = -5, 9
+    for crop, (image, classes) in zip(rest, before, strict=True):
+        np.testing.assert_array_equal(crop.image, image)
+        np.testing.assert_array_equal(crop.classes, classes)
