@@ -70,9 +70,12 @@ def write_pair(root: Path, number: int) -> None:
 
 @pytest.fixture
 def make_world(tmp_path):
-    """Four cases in one shard of the train split; arguments are sections of the recipe."""
+    """Four cases in one shard of the train split; arguments are sections of the recipe.
 
-    def make(**changes) -> World:
+    `places(root)` gives other stores than local ones for the files and the corpus, once the files are there.
+    """
+
+    def make(places=None, **changes) -> World:
         root, scratch = tmp_path / "raw", tmp_path / "scratch"
         if not root.exists():
             root.mkdir()
@@ -90,7 +93,7 @@ def make_world(tmp_path):
             }
             | changes
         )
-        source, corpus = SourceStore(str(root)), CorpusStore(str(tmp_path / "corpus"))
+        source, corpus = places(root) if places else (SourceStore(str(root)), CorpusStore(str(tmp_path / "corpus")))
         keys = PatientKeys(b"a key of sixteen bytes")
         grouped = group(SOURCE, list(source.list()), source.read, keys)
         found = [inventory_case(c, SOURCE, source, keys, Limits()) for c in grouped.cases]
