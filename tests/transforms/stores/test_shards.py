@@ -54,7 +54,7 @@ def flaky(store, rng, rate, monkeypatch):
             fault(method)
         result = await send(method, options)
         if when < rate:
-            fault(method)
+            fault(f"lost {method}")
         return result
 
     async def flaky_get(key, options):
@@ -93,7 +93,9 @@ def test_a_store_that_fails_two_times_in_five_changes_nothing(remote_world, loca
     assert marker.holes == ()
     assert marker.sha256 == local_world.builder().build(local_world.reader.work(0))[0].sha256
     assert s3.get_object(Bucket=bucket, Key=f"corpus/{marker.path}")["ContentLength"] == marker.bytes
-    assert s3.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []
+    # An upload whose name never arrived cannot be ended by whoever began it: that is what lifecycle rules are for.
+    lost = [name for names in faults for name in names if name == "lost create_multipart_upload"]
+    assert len(s3.list_multipart_uploads(Bucket=bucket).get("Uploads", [])) == len(lost)
     assert not [k for k in keys(s3, bucket) if "probes" in k]
 
 
