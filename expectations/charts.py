@@ -9,7 +9,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 from markupsafe import Markup
+
+Numbers = Sequence[float] | npt.NDArray[np.float64]
 
 WIDTH, HEIGHT = 1000, 100
 """Units of a chart's coordinates; the page decides its size."""
@@ -46,36 +50,32 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
-def histogram(title: str, unit: str, values: Mapping[str, Sequence[float]]) -> Chart | None:
+def histogram(title: str, unit: str, values: Mapping[str, Numbers]) -> Chart | None:
     """How values are distributed, a line for each name, all against one axis.
 
     Each line's bars are shares of its own count, so that a small source is seen beside a large one. None without values.
     """
-    finite = {name: sorted(v for v in those if math.isfinite(v)) for name, those in values.items()}
-    finite = {name: those for name, those in finite.items() if those}
+    arrays = {name: np.asarray(those, dtype=np.float64) for name, those in values.items()}
+    finite = {name: np.sort(those[np.isfinite(those)]) for name, those in arrays.items()}
+    finite = {name: those for name, those in finite.items() if len(those)}
     if not finite:
         return None
-    low, high = min(v[0] for v in finite.values()), max(v[-1] for v in finite.values())
+    low, high = (float(x) for x in (min(v[0] for v in finite.values()), max(v[-1] for v in finite.values())))
     if low == high:
         return Chart(title, unit, number(low), number(high), ())
     rows = []
     for name, those in sorted(finite.items()):
-        counts = [0] * BINS
-        for value in those:
-            counts[_bin(value, low, high)] += 1
-        middle = those[len(those) // 2]
+        bins = np.minimum(BINS - 1, ((those - low) / (high - low) * BINS).astype(np.int64))
+        counts = [int(n) for n in np.bincount(bins, minlength=BINS)]
+        middle = float(those[len(those) // 2])
         spread = (
             number(middle)
             if those[0] == those[-1]
-            else f"{number(those[0])} to {number(those[-1])}, median {number(middle)}"
+            else f"{number(float(those[0]))} to {number(float(those[-1]))}, median {number(middle)}"
         )
         text = f"{spread} (n = {len(those)})"
         rows.append(Row(name, _bars(counts, f"{title}, {name}: {text}"), text))
     return Chart(title, unit, number(low), number(high), tuple(rows))
-
-
-def _bin(value: float, low: float, high: float) -> int:
-    return min(BINS - 1, int((value - low) / (high - low) * BINS))
 
 
 def _bars(counts: Sequence[int], label: str) -> Markup:
@@ -101,22 +101,20 @@ class Fan:
     highest: float
 
 
-def fans(title: str, unit: str, values: Mapping[str, Sequence[Fan]]) -> Chart | None:
+def fans(title: str, unit: str, values: Mapping[str, Sequence[Fan] | npt.NDArray[np.float64]]) -> Chart | None:
     """Where intensities lie: for each name the middle of its images' percentiles, and a tick for each image's median.
 
     The light bar goes from the lowest to the highest percentile, the dark one from the low to the high one. None
     without values.
     """
-    values = {name: those for name, those in values.items() if those}
-    if not values:
+    tables = {name: _fan_table(those) for name, those in values.items() if len(those)}
+    if not tables:
         return None
-    low = min(f.lowest for those in values.values() for f in those)
-    high = max(f.highest for those in values.values() for f in those)
+    low = min(float(those[:, 0].min()) for those in tables.values())
+    high = max(float(those[:, 4].max()) for those in tables.values())
     rows = []
-    for name, those in sorted(values.items()):
-        middle = Fan(
-            *(_median([getattr(f, part) for f in those]) for part in ("lowest", "low", "middle", "high", "highest"))
-        )
+    for name, those in sorted(tables.items()):
+        middle = Fan(*(float(x) for x in np.sort(those, axis=0)[len(those) // 2]))
         text = (
             f"{number(middle.lowest)} to {number(middle.highest)}, half between {number(middle.low)} and "
             f"{number(middle.high)} (n = {len(those)})"
@@ -127,7 +125,7 @@ def fans(title: str, unit: str, values: Mapping[str, Sequence[Fan]]) -> Chart | 
         shapes += Markup('<rect class="box" x="{}" y="24" width="{}" height="52"/>').format(
             *_span(middle.low, middle.high, low, high)
         )
-        medians = sorted(f.middle for f in those)
+        medians = np.sort(those[:, 2]).tolist()
         shown = medians if len(medians) <= 200 else [medians[i * len(medians) // 200] for i in range(200)]
         for value in dict.fromkeys(_span(v, v, low, high)[0] for v in shown):
             shapes += Markup('<rect class="tick" x="{}" y="8" width="2" height="84"/>').format(value)
@@ -135,8 +133,11 @@ def fans(title: str, unit: str, values: Mapping[str, Sequence[Fan]]) -> Chart | 
     return Chart(title, unit, number(low), number(high), tuple(rows))
 
 
-def _median(values: Sequence[float]) -> float:
-    return sorted(values)[len(values) // 2]
+def _fan_table(fans: Sequence[Fan] | npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """A row for each image: lowest, low, middle, high, highest."""
+    if isinstance(fans, np.ndarray):
+        return fans
+    return np.array([(f.lowest, f.low, f.middle, f.high, f.highest) for f in fans])
 
 
 def _span(start: float, end: float, low: float, high: float) -> tuple[str, str]:

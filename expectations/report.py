@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,19 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 from markupsafe import Markup
 
 from expectations import charts
-from expectations.charts import Chart, Fan
+from expectations.charts import Chart
 from expectations.outcome import GATE, Outcome
 from expectations.pictures import Picture
-from expectations.tables.structures import coverage_rows, volume_ratio
+from expectations.summary import SourceFacts, Summary, summarise
 from mdfp.labels import State
 from mdfp.manifest import Manifest
-from mdfp.sample import PERCENTS, Sample
+from mdfp.sample import Sample
 from schemas.case import Reject
 from schemas.reasons import Reason
-from transforms.labels.account import RATIO
 
 EXAMPLES = 3
 """Examples shown for each reason that something was left out."""
@@ -42,7 +41,7 @@ class ReportData:
 
     Attributes:
         manifest: of the corpus, or a generation to be published.
-        samples: all samples it names.
+        samples: all samples it names: counted, or as records.
         rejects: what was left out, at any stage, holes among them.
         outcomes: expectations of all suites, checked.
         cases_found: cases of the inventory per source; empty: not known.
@@ -51,7 +50,7 @@ class ReportData:
     """
 
     manifest: Manifest
-    samples: Sequence[Sample]
+    samples: Summary | Sequence[Sample]
     rejects: Sequence[Reject] = ()
     outcomes: Sequence[Outcome] = ()
     cases_found: Mapping[str, int] = field(default_factory=dict)
@@ -61,20 +60,21 @@ class ReportData:
 
 def render(report: ReportData) -> str:
     """The report as HTML."""
+    found = report.samples if isinstance(report.samples, Summary) else summarise(report.samples)
     html = _template().render(
         manifest=report.manifest,
-        tiles=_tiles(report),
+        tiles=_tiles(report, found),
         verdict=_verdict(report.outcomes),
-        sources=_sources(report),
+        sources=_sources(report, found),
         splits=report.manifest.splits,
         reasons=_reasons(report.rejects),
         holes=report.manifest.holes,
         failures=sorted((o for o in report.outcomes if not o.success), key=lambda o: o.severity != GATE),
         passed=_passed(report.outcomes),
-        charts=_distributions(report.samples),
-        intensity=_intensity(report.samples),
-        structures=_structures(report.samples),
-        structure_sources=sorted({s.source for s in report.samples}),
+        charts=_distributions(found),
+        intensity=_intensity(found),
+        structures=_structures(found),
+        structure_sources=sorted(found.sources),
         states=STATES,
         terms=report.manifest.terms,
         worst=report.worst,
@@ -129,14 +129,14 @@ def _web_link(url: str | None) -> str | None:
     return url if url and url.startswith(("https://", "http://")) else None
 
 
-def _tiles(report: ReportData) -> list[tuple[str, str]]:
+def _tiles(report: ReportData, samples: Summary) -> list[tuple[str, str]]:
     """(number, what it counts), for the top of the page."""
     m = report.manifest
     found = sum(report.cases_found.values())
     tiles = [(_count(found), "cases found")] if report.cases_found else []
     tiles += [
-        (_count(len(report.samples)), "samples"),
-        (_count(len({s.patient for s in report.samples})), "patients"),
+        (_count(samples.samples), "samples"),
+        (_count(samples.patients), "patients"),
         (_count(len(report.rejects)), "left out"),
         (_count(len(m.palette)), "structures"),
         (_count(len(m.shards)), "shards"),
@@ -170,27 +170,24 @@ class _SourceLine:
     bytes: int
 
 
-def _sources(report: ReportData) -> list[_SourceLine]:
+def _sources(report: ReportData, samples: Summary) -> list[_SourceLine]:
     terms = {t.source: t for t in report.manifest.terms}
-    by_source: dict[str, list[Sample]] = defaultdict(list)
-    for s in report.samples:
-        by_source[s.source].append(s)
     left_out = Counter(r.source for r in report.rejects)
     lines = []
-    for source in sorted({*by_source, *left_out, *report.cases_found}):
-        those = by_source.get(source, [])
+    for source in sorted({*samples.sources, *left_out, *report.cases_found}):
+        those = samples.sources.get(source, SourceFacts())
         lines.append(
             _SourceLine(
                 source=source,
                 title=terms[source].title if source in terms else "",
-                license=" / ".join(sorted({s.license for s in those})) or "",
+                license=" / ".join(sorted(those.licenses)),
                 found=report.cases_found.get(source, 0) if report.cases_found else None,
-                samples=len(those),
+                samples=those.samples,
                 left_out=left_out[source],
-                patients=len({s.patient for s in those}),
-                splits=dict(Counter(s.split for s in those)),
-                modalities=", ".join(sorted({m for s in those for m in s.modalities})),
-                bytes=sum(m.bytes for s in those for m in s.members),
+                patients=len(those.patients),
+                splits=dict(those.splits),
+                modalities=", ".join(sorted(those.modalities)),
+                bytes=those.bytes,
             )
         )
     return lines
@@ -233,24 +230,10 @@ def _passed(outcomes: Sequence[Outcome]) -> list[tuple[str, list[Outcome]]]:
     return list(suites.items())
 
 
-def _distributions(samples: Sequence[Sample]) -> list[Chart]:
+def _distributions(samples: Summary) -> list[Chart]:
     """Spacing and shape, a line for each source and modality."""
-    rows: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for s in samples:
-        for image in s.images:
-            name = f"{s.source} {image.modality}"
-            if image.native.spacing_xyz_mm:
-                rows["native smallest"][name].append(min(image.native.spacing_xyz_mm))
-                rows["native largest"][name].append(max(image.native.spacing_xyz_mm))
-            if image.stored.spacing_xyz_mm:
-                rows["stored largest"][name].append(max(image.stored.spacing_xyz_mm))
-                if image.axes == "zyx":
-                    extent = zip(image.stored.shape[::-1], image.stored.spacing_xyz_mm, strict=True)
-                    for axis, (n, mm) in zip("xyz", extent, strict=True):
-                        rows[f"extent {axis}"][name].append(n * mm)
-            if image.axes == "zyx":
-                for axis, n in zip("zyx", image.stored.shape, strict=True):
-                    rows[f"stored {axis}"][name].append(float(n))
+    rows = {what: {n: np.concatenate(v) for n, v in by.items()} for what, by in samples.values.items()}
+    rows = defaultdict(dict, rows)
     drawn = [
         charts.histogram("Native spacing, finest axis", "mm", rows["native smallest"]),
         charts.histogram("Native spacing, coarsest axis", "mm", rows["native largest"]),
@@ -263,16 +246,12 @@ def _distributions(samples: Sequence[Sample]) -> list[Chart]:
     return [c for c in drawn if c is not None]
 
 
-def _intensity(samples: Sequence[Sample]) -> list[Chart]:
+def _intensity(samples: Summary) -> list[Chart]:
     """Intensities, a chart for each modality, a line for each source."""
-    fans: dict[tuple[str, str], dict[str, list[Fan]]] = defaultdict(lambda: defaultdict(list))
-    places = [PERCENTS.index(p) for p in (1.0, 25.0, 50.0, 75.0, 99.0)]
-    for s in samples:
-        for image in s.images:
-            percentiles = image.stored_intensity.percentiles
-            if len(percentiles) == len(PERCENTS) and all(math.isfinite(p) for p in percentiles):
-                fan = Fan(*(percentiles[i] for i in places))
-                fans[image.modality, image.unit or ""][s.source].append(fan)
+    fans = {
+        kind: {source: np.concatenate(parts) for source, parts in rows.items()}
+        for kind, rows in samples.intensity.items()
+    }
     drawn = [
         charts.fans(modality if unit else f"{modality}, no unit stated", unit, rows)
         for (modality, unit), rows in sorted(fans.items())
@@ -298,39 +277,29 @@ class _StructureLine:
     worst_ratio: float | None
 
 
-def _structures(samples: Sequence[Sample]) -> list[_StructureLine]:
-    volumes: dict[str, list[float]] = defaultdict(list)
-    ratios: dict[str, list[float]] = defaultdict(list)
-    order: dict[str, int] = {}
-    for s in samples:
-        for x in s.structures:
-            order[x.structure] = x.value
-            if x.state == State.PRESENT and x.native_mm3:
-                volumes[x.structure].append(x.native_mm3)
-            if (ratio := volume_ratio(x)) is not None:
-                ratios[x.structure].append(ratio)
+def _structures(samples: Summary) -> list[_StructureLine]:
+    volumes = samples.volumes
     cells: dict[str, dict[str, _Cell]] = defaultdict(dict)
     vanished: Counter[str] = Counter()
-    for row in coverage_rows(samples):
+    for row in samples.coverage:
         counts = {str(state): int(getattr(row, state)) for state in STATES}
         words = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
         bar = charts.stacked(list(counts.items()), f"{row.structure} in {row.source}: {words}")
         total = sum(counts.values()) or 1
         cells[row.structure][row.source] = _Cell(counts, bar, round(100 * counts[State.PRESENT] / total))
         vanished[row.structure] += row.vanished
-    low, high = RATIO
     lines = []
-    for structure in sorted(order, key=lambda name: (order[name], name)):
-        v, r = sorted(volumes[structure]), ratios[structure]
+    for structure in sorted(samples.palette, key=lambda name: (samples.palette[name], name)):
+        v, r = np.sort(volumes.get(structure, np.array([]))), samples.ratios[structure]
         lines.append(
             _StructureLine(
                 structure=structure,
                 cells=cells[structure],
                 present=sum(c.counts[State.PRESENT] for c in cells[structure].values()),
                 vanished=vanished[structure],
-                median_ml=v[len(v) // 2] / 1000 if v else None,
-                changed=sum(not low <= x <= high for x in r),
-                worst_ratio=max(r, key=lambda x: (abs(math.log(x)) if x > 0 else math.inf, x)) if r else None,
+                median_ml=float(v[len(v) // 2]) / 1000 if len(v) else None,
+                changed=r.outside,
+                worst_ratio=r.worst,
             )
         )
     return lines
