@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 import os
 
 import pytest
@@ -186,6 +187,21 @@ def test_an_anonymous_reader_signs_nothing_and_a_paying_one_says_so(s3, bucket, 
     assert store.read("a", 0, 1) == b"x"
     assert sent
     assert all(h["x-amz-request-payer"] in (b"requester", "requester") for h in sent)
+
+
+def _read_in_child(store, results):
+    results.put((store.read("a.nii", 2, 5), [o.path for o in store.list()]))
+
+
+def test_a_store_that_was_used_works_in_a_forked_child(source):
+    assert source.read("a.nii", 0, 1) == b"0"
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    child = context.Process(target=_read_in_child, args=(source, results))
+    child.start()
+    assert results.get(timeout=60) == (b"234", ["a.nii", "b/2.nii"])
+    child.join()
+    assert source.read("a.nii", 0, 1) == b"0"
 
 
 def _client(store):
