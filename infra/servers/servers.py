@@ -58,9 +58,8 @@ http {{
     {temporary}
     server {{
         listen {host}:{port};
-        root {data};
-        autoindex on;
-        etag on;
+        client_max_body_size 0;
+        {directives}
     }}
 }}
 """
@@ -244,7 +243,8 @@ def _azure_options(port: int) -> dict[str, Any]:
     return {"connection_string": _azure_connection(port)}
 
 
-def _nginx(installed: Installed, port: int, folder: Path) -> Start:
+def nginx(installed: Installed, port: int, folder: Path, directives: str) -> Start:
+    """A web server that does what `directives` of nginx say, as this user and with everything it writes in `folder`."""
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     configuration = folder / "nginx.conf"
     configuration.write_text(
@@ -254,11 +254,15 @@ def _nginx(installed: Installed, port: int, folder: Path) -> Start:
             folder=folder,
             host=HOST,
             port=port,
-            data=folder / "data",
+            directives=directives,
             temporary=" ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds),
         )
     )
     return Start((*installed.words, "-p", str(folder), "-c", str(configuration), "-e", "stderr"), {})
+
+
+def _nginx(installed: Installed, port: int, folder: Path) -> Start:
+    return nginx(installed, port, folder, f"root {folder / 'data'}; autoindex on; etag on;")
 
 
 def _nothing(port: int) -> dict[str, Any]:

@@ -17,7 +17,8 @@ import fsspec
 import pytest
 
 from infra.servers.install import Unavailable, cache_folder
-from infra.servers.servers import SERVERS, Running, running
+from infra.servers.process import free_port, serving
+from infra.servers.servers import SERVERS, Running, nginx, running
 
 CHOSEN = os.environ.get("MDFP_STORES", "").split(",")
 """Names of the servers that this run uses."""
@@ -42,13 +43,37 @@ def server(request, tmp_path_factory) -> Iterator[Running]:
         yield started
 
 
+CARELESS = """
+location / {{
+    proxy_pass http://127.0.0.1:{behind};
+    proxy_set_header Host $http_host;
+    proxy_set_header If-None-Match "";
+}}
+"""
+"""A proxy as some stand before a store: it drops a header that it does not know what for."""
+
+
+@pytest.fixture
+def careless(tmp_path, new_place) -> Iterator[tuple[Place, dict[str, str]]]:
+    """A bucket of a store that takes create-only writes and creates all the same, and the environment to reach it."""
+    if not {"moto", "nginx"} <= set(CHOSEN):
+        pytest.skip("needs two servers that `make stores` sets up")
+    cache = cache_folder(os.environ)
+    # moto does not check signatures, which cover the header that is dropped.
+    with running(SERVERS["moto"], SERVERS["moto"].install(cache), tmp_path) as behind:
+        port = free_port()
+        start = nginx(SERVERS["nginx"].install(cache), port, tmp_path, CARELESS.format(behind=behind.port))
+        with serving(start.words, start.environment, f"http://127.0.0.1:{port}/", tmp_path / "proxy.log"):
+            yield new_place(behind), {**behind.environment, **SERVERS["moto"].environment(port)}
+
+
 @pytest.fixture(autouse=True)
 def _say_what_is_proved(request, record_property):
     """What the table of results is made of: the server, and the sentence a test proves."""
     if "server" in request.fixturenames:
         record_property("server", request.getfixturevalue("server").name)
-        for marker in request.node.iter_markers("proves"):
-            record_property("proves", marker.args[0])
+    for marker in request.node.iter_markers("proves"):
+        record_property("proves", marker.args[0])
 
 
 class Client(Protocol):
@@ -327,6 +352,12 @@ class Place:
 
     def url(self, path: str = "") -> str:
         return self.server.url(f"{self.bucket}/{path}".rstrip("/"))
+
+
+@pytest.fixture(scope="session")
+def new_client() -> Callable[[Running], Any]:
+    """Makes clients."""
+    return lambda server: CLIENTS[server.protocol](server)
 
 
 @pytest.fixture(scope="session")

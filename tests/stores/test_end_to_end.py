@@ -17,6 +17,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -32,7 +33,12 @@ PATIENT_KEY = "a key for tests, of sixteen bytes and more"
 EQUAL = ("shards/", "index/", "rejects/", "manifests/")
 """What must not depend on where a corpus is built from or to."""
 
-COMMAND_TIMEOUT_S = 300
+COMMAND_TIMEOUT_S = 600
+"""Of a command that takes 4 to 15 s on two idle cores."""
+
+SEVERAL_WORKERS = "versitygw"
+"""The server whose corpus two worker processes write."""
+
 UPLOADS = 8
 
 STREAM = """
@@ -77,10 +83,11 @@ class Job:
     objects: Callable[[], dict[str, bytes]]
     said: list[str] = field(default_factory=list)
 
-    def run(self, name: str, *more: str, recipe: Path = RECIPE, out: str | None = None) -> dict[str, object]:
+    def run(self, name: str, *more: str, recipe: Path = RECIPE) -> dict[str, Any]:
         """The last line of `python -m pipelines NAME`, read as JSON."""
-        roots = [word for source, url in self.roots.items() for word in ("--root", f"{source}={url}")]
-        words = ["-m", "pipelines", name, str(recipe), "--out", out or self.out, *roots, "--json", *more]
+        words = ["-m", "pipelines", name, str(recipe), "--out", self.out, "--json", *more]
+        if name not in ("status", "gc"):  # these look at the corpus alone
+            words += [word for source, url in self.roots.items() for word in ("--root", f"{source}={url}")]
         done = command(words, self.environment)
         self.said.append(done.stdout + done.stderr)
         assert done.returncode == 0, done.stderr
@@ -129,7 +136,8 @@ def job(server, raw, new_place, tmp_path_factory) -> Job:
         # Read-only: the corpus is made beside what it serves, and then served.
         folder = server.data / place.bucket / "corpus"
         job = Job(roots, str(folder), dict(server.environment), lambda: below(folder))
-    job.run("run", "--workers", "1", "--max-holes", "0.9")
+    # One store is written to by worker processes, as it is by default; the others from this process, which is faster.
+    job.run("run", "--workers", "2" if server.name == SEVERAL_WORKERS else "1", "--max-holes", "0.9")
     return job
 
 
@@ -187,18 +195,28 @@ def test_a_second_run_adds_nothing(job):
     }
 
 
+def small_recipe(folder: Path, *more: str) -> Path:
+    """Two cases of one source."""
+    recipe = folder / "small.yaml"
+    lines = (
+        "corpus: small",
+        "out: corpus",
+        f"sources: [{{id: phantom-mr, manifest: {CHECKOUT}/examples/sources/phantom-mr.yaml}}]",
+        "terms: {accept: [CC-BY-4.0]}",
+        "labels: {space: [liver, spleen]}",
+        *more,
+    )
+    recipe.write_text("\n".join(lines) + "\n")
+    return recipe
+
+
 @pytest.mark.proves("an object changed after the inventory is a hole")
 def test_an_object_that_changed_after_the_inventory_is_a_hole_with_that_reason(server, raw, new_place, tmp_path):
     place = new_place(server)
     names = below(raw / "phantom-mr")
     for name, data in names.items():
         place.client.put(place.path(f"raw/{name}"), data)
-    recipe = tmp_path / "changed.yaml"
-    recipe.write_text(
-        "corpus: changed\nout: corpus\n"
-        f"sources: [{{id: phantom-mr, manifest: {CHECKOUT}/examples/sources/phantom-mr.yaml}}]\n"
-        "terms: {accept: [CC-BY-4.0]}\nlabels: {space: [liver, spleen]}\n"
-    )
+    recipe = small_recipe(tmp_path)
     out = place.url("corpus") if server.writable else str(tmp_path / "corpus")
     job = Job({"phantom-mr": place.url("raw")}, out, dict(server.environment), dict)
     job.run("inventory", recipe=recipe)
@@ -210,6 +228,14 @@ def test_an_object_that_changed_after_the_inventory_is_a_hole_with_that_reason(s
     built = job.run("build", "--workers", "1", "--max-holes", "0.9", recipe=recipe)
     assert built["holes"] == {"source_changed": 1}
     assert built["samples"] == 1
+
+
+@pytest.mark.proves("status counts its markers")
+def test_status_finds_everything_done(job):
+    found = job.run("status")
+    assert found["published"] == 1
+    assert found["shards_done"] == found["shards_planned"] > 0
+    assert found["cases_done"] == found["cases_planned"] > 0
 
 
 def texts(path: str, data: bytes) -> str:
@@ -230,3 +256,47 @@ def test_nothing_written_or_said_names_a_credential_or_an_endpoint(job, server):
     assert [p for p, text in written.items() if any(s in text for s in (*secrets, *endpoints))] == []
     said = "".join(job.said)
     assert [s for s in (secrets if server.protocol == "http" else [*secrets, *endpoints]) if s in said] == []
+
+
+@pytest.mark.proves("repair restores a damaged shard, byte for byte")
+def test_a_damaged_shard_is_found_and_restored(job, server, new_client, local):
+    if not server.writable:
+        pytest.skip("read-only: its corpus is local")
+    shard = next(path for path in job.objects() if path.endswith(".tar"))
+    new_client(server).put(f"{job.out.partition('://')[2]}/{shard}", b"damaged")
+    assert command(["-m", "mdfp", "verify", job.out], job.environment).returncode == 1
+    repaired = job.run("repair")
+    assert repaired["restored"] == [shard]
+    assert equal_parts(job.objects()) == equal_parts(local.objects())
+    assert command(["-m", "mdfp", "verify", job.out], job.environment).returncode == 0
+
+
+@pytest.mark.proves("gc removes what nothing names, and unfinished uploads")
+def test_garbage_goes_and_what_a_manifest_names_stays(job, server, new_client, local):
+    if not server.writable:
+        pytest.skip("read-only: its corpus is local")
+    client, base = new_client(server), job.out.partition("://")[2]
+    orphan = "shards/train/phantom-mr-00009-0123456789abcdef.tar"
+    client.put(f"{base}/{orphan}", b"left behind")
+    client.begin_upload(f"{base}/shards/train/unfinished.tar", bytes(5 << 20))
+    job.run("gc", "--older-than", "0", "--delete")
+    assert client.unfinished(base.partition("/")[0]) == 0
+    assert equal_parts(job.objects()) == equal_parts(local.objects())
+
+
+@pytest.mark.proves("preconditions lost on the way: refused, or done without")
+def test_a_store_that_ignores_preconditions_is_refused_unless_the_recipe_accepts_it(
+    careless, raw, tmp_path, record_property
+):
+    record_property("server", "moto")
+    place, environment = careless
+    roots = {"phantom-mr": str(raw / "phantom-mr")}
+    job = Job(roots, place.url("corpus"), environment, dict)
+    words = ["-m", "pipelines", "run", str(small_recipe(tmp_path)), "--out", job.out]
+    refused = command([*words, "--root", f"phantom-mr={roots['phantom-mr']}"], environment)
+    assert refused.returncode == 1
+    assert "expected a store that refuses to create an object that is there" in refused.stderr
+    assert place.client.names(place.bucket) == set()
+    accepting = small_recipe(tmp_path, "out_access: {preconditions: do_without}")
+    assert job.run("run", "--workers", "1", recipe=accepting)["samples"] == 2
+    assert command(["-m", "mdfp", "verify", job.out], environment).returncode == 0
