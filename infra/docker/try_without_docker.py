@@ -14,10 +14,10 @@ Then it tries the image as its own user. Prints a line for each check; 1 when on
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -43,9 +43,11 @@ class Stage:
 
     def inside(self, path: str) -> Path:
         """Where a path of the image lies on this machine."""
-        return self.root / os.path.join(self.folder, path).lstrip("/")
+        return self.root / (Path(self.folder) / path).relative_to("/")
 
-    def run(self, command: str, *, user: str | None = None, read_only: bool = False) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, command: str, *, user: str | None = None, read_only: bool = False
+    ) -> subprocess.CompletedProcess[str]:
         """Run a shell command in the root, with the image's environment and nothing of this machine's.
 
         Args:
@@ -62,7 +64,11 @@ class Stage:
         root = shlex.quote(str(self.root))
         mounts = [f"mount -t proc proc {root}/proc", f"mount --rbind /dev {root}/dev"]
         if read_only:
-            mounts += [f"mount --bind {root} {root}", f"mount -o remount,ro,bind {root}", f"mount -t tmpfs tmpfs {root}/tmp"]
+            mounts += [
+                f"mount --bind {root} {root}",
+                f"mount -o remount,ro,bind {root}",
+                f"mount -t tmpfs tmpfs {root}/tmp",
+            ]
             mounts += [mounts.pop(0), mounts.pop(0)]
         script = " && ".join([*mounts, "exec " + shlex.join(inner)])
         return subprocess.run(["unshare", "--mount", "sh", "-c", script], text=True, capture_output=True)
@@ -125,7 +131,7 @@ def base(folder: Path) -> Path:
         shutil.copy("/etc/ssl/certs/ca-certificates.crt", root / "etc/ssl/certs/ca-certificates.crt")
         for name in ("proc", "dev"):
             (root / name).mkdir(exist_ok=True)
-        (root / "etc/hosts").write_text("127.0.0.1 localhost\n")  # which an engine writes
+        (root / "etc/hosts").write_text(f"127.0.0.1 localhost {socket.gethostname()}\n")  # which an engine writes
     return root
 
 
@@ -192,7 +198,9 @@ def copy(stage: Stage, rest: str, stages: dict[str, Stage], files: list[str]) ->
 
 
 SUMS = "sha256sum $(find {}/shards -name '*.tar') | cut -c1-64 | sort | sha256sum"
-BUILD = "cd /tmp && python -m pipelines demo --folder /tmp/{} --workers 1 --quiet --json && " + SUMS.format("/tmp/{}/corpus")
+BUILD = "cd /tmp && python -m pipelines demo --folder /tmp/{} --workers 1 --quiet --json && " + SUMS.format(
+    "/tmp/{}/corpus"
+)
 TOOLS = "for tool in gcc cc make git curl wget; do command -v $tool && exit 1; done; exit 0"
 WRITABLE = "find /opt /usr -writable -not -type l | head -3 | grep . && exit 1 || exit 0"
 POOL = """
@@ -211,7 +219,7 @@ code=$?; kill $pool; [ $code = 0 ] || { tail -30 pool.log >&2; exit 1; }
 def check(image: Stage) -> bool:
     """Try the image; print a line for each rule."""
     kernels = image.root / "var/cache/mdfp/numba"
-    before = {p for p in kernels.rglob("*.nbc")}
+    before = set(kernels.rglob("*.nbc"))
     trials = {
         "runs as somebody who is not root": image.run("test $(id -u) != 0"),
         "has no compiler and no tool that downloads": image.run(TOOLS),
@@ -224,7 +232,7 @@ def check(image: Stage) -> bool:
     results = {name: done.returncode == 0 for name, done in trials.items()}
     sums = {t.stdout.strip().splitlines()[-1] for n, t in trials.items() if n.startswith("builds") and t.stdout.strip()}
     results["the shards have the same bytes each time"] = len(sums) == 1
-    results["compiles no kernel anew"] = before == {p for p in kernels.rglob("*.nbc")} and bool(before)
+    results["compiles no kernel anew"] = before == set(kernels.rglob("*.nbc")) and bool(before)
     for name, good in results.items():
         print(f"{'ok  ' if good else 'FAIL'}  {name}")
         if not good and name in trials:

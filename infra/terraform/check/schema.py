@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 META = ("connection", "count", "dependsOn", "forEach", "lifecycle", "provider", "provisioners")
-MEMBER = re.compile(r"/\*\*(?P<doc>(?:[^*]|\*(?!/))*)\*/\s*readonly (?P<name>\w+)(?P<optional>\??): (?P<type>[^;{]*(?:\{[^}]*\})?[^;]*);")
+MEMBER = re.compile(
+    r"/\*\*(?P<doc>(?:[^*]|\*(?!/))*)\*/\s*readonly (?P<name>\w+)(?P<optional>\??): (?P<type>[^;{]*(?:\{[^}]*\})?[^;]*);"
+)
 INTERFACE = re.compile(r"export interface (?P<name>\w+)(?: extends [\w.]+)? \{(?P<body>.*?)\n\}", re.S)
 GETTER = re.compile(r"^    get (?P<name>\w+)\(\): (?P<type>[^;]+);", re.M)
 SIMPLE = {"string": "string", "number": "number", "boolean": "bool"}
@@ -35,7 +37,9 @@ def plain(kind: str) -> Any | None:
     if match := re.fullmatch(r"(\w+)\[\]", kind):
         return ["list", SIMPLE[match[1]]] if match[1] in SIMPLE else None
     if match := re.match(r"\{\s*\[key: string\]: (.*)\}", kind, re.S):
-        value = match[1].strip().rstrip(";").replace("| cdktf.IResolvable", "").replace("(", "").replace(")", "").strip()
+        value = (
+            match[1].strip().rstrip(";").replace("| cdktf.IResolvable", "").replace("(", "").replace(")", "").strip()
+        )
         return ["map", SIMPLE.get(value, "string")]
     return {"cdktf.StringMap": ["map", "string"], "cdktf.IResolvable": None}.get(kind)
 
@@ -54,14 +58,22 @@ def block(name: str, interfaces: dict[str, str]) -> dict[str, Any]:
             continue
         inner = next(w for w in re.findall(r"\w+", member["type"]) if w in interfaces)
         single = own == "timeouts"
-        blocks[own] = {"nesting": "single" if single else "list", "required": required, "block": block(inner, interfaces)}
+        blocks[own] = {
+            "nesting": "single" if single else "list",
+            "required": required,
+            "block": block(inner, interfaces),
+        }
     return {"attributes": attributes, "blocks": blocks}
 
 
 def resource(declarations: str) -> dict[str, Any]:
     """The schema of one resource, from its `index.d.ts`."""
     interfaces = {m["name"]: m["body"] for m in INTERFACE.finditer(declarations)}
-    config = next(n for n in interfaces if re.search(rf"class \w+ extends cdktf.TerraformResource.*?config\??: {n}\b", declarations, re.S))
+    config = next(
+        n
+        for n in interfaces
+        if re.search(rf"class \w+ extends cdktf.TerraformResource.*?config\??: {n}\b", declarations, re.S)
+    )
     found = block(config, interfaces)
     body = declarations[re.search(r"class \w+ extends cdktf.TerraformResource", declarations).start() :]  # type: ignore[union-attr]
     for getter in GETTER.finditer(body):
