@@ -56,11 +56,32 @@ def open(url: str, number: int | None = None, **options: Any) -> Corpus:
         state = f"its newest manifest is {last}" if last else "it has no manifest: is this the folder of a corpus?"
         raise NoCorpusError(f"{store.where()}: expected manifest {found}; {state}") from error
     manifest = parse(data, store.where(path))
+    if number is not None:
+        _refuse_taken_back(store, manifest)
     if manifest.number != found:
         raise CorpusError(
             f"{store.where(path)}: expected manifest {found}, found one that says it is {manifest.number}"
         )
     return Corpus(store, manifest)
+
+
+def _refuse_taken_back(store: CorpusStore, manifest: Manifest) -> None:
+    """Raise when an earlier manifest names shards that were taken back and deleted since.
+
+    Raises:
+        CorpusError: it does.
+    """
+    last = newest(store)
+    if last is None or last == manifest.number:
+        return
+    path = manifest_path(last)
+    kept = {s.path for s in parse(store.read(path), store.where(path)).shards}
+    gone = [s.path for s in manifest.shards if s.path not in kept and not store.exists(s.path)]
+    if gone:
+        raise CorpusError(
+            f"{store.where()}: {len(gone)} of the {len(manifest.shards)} shards of manifest {manifest.number} hold samples that "
+            f"were taken back since; open manifest {last}, the newest"
+        )
 
 
 def newest(store: CorpusStore) -> int | None:

@@ -1,6 +1,7 @@
-"""The builder's command line: `python -m pipelines init|inventory|plan|build|publish|run|status|repair|demo`.
+"""The builder's command line: `python -m pipelines init|inventory|plan|build|publish|run|status|cancel|repair|withdraw|gc|demo`.
 
-Exit codes: 0 done; 1 the run failed or a gate did not pass; 2 wrong use, nothing was done; 130 interrupted.
+Exit codes: 0 done; 1 the run failed or a gate did not pass; 2 wrong use, nothing was done; 3 cancelled on request; 130
+interrupted.
 """
 
 from __future__ import annotations
@@ -8,18 +9,14 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import shlex
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
-from mdfp.errors import MdfpError, UsageError
+from pipelines import operate
 from pipelines.console import Console, megabytes
-
-T = TypeVar("T")
+from pipelines.guard import Call, guard
 
 app = typer.Typer(
     help=(
@@ -60,6 +57,11 @@ ScratchOpt = Annotated[
     Path | None,
     typer.Option("--scratch-dir", help="Local folder for shards being built (twice a shard's size per worker)."),
 ]
+PricesOpt = Annotated[
+    Path | None,
+    typer.Option("--prices", metavar="FILE", help="Price list for the cost; default: catalog/prices/examples.yaml."),
+]
+VcpusOpt = Annotated[int, typer.Option("--vcpus", min=1, help="vCPUs to rent at once, for the cost estimate.")]
 HolesOpt = Annotated[
     float,
     typer.Option("--max-holes", min=0, max=1, help="Fraction of a source's cases that may turn out to be unusable."),
@@ -72,46 +74,6 @@ RebuildOpt = Annotated[
 ]
 JsonOpt = Annotated[bool, typer.Option("--json", help="One line of JSON as result, for machines.")]
 QuietOpt = Annotated[bool, typer.Option("--quiet", help="No progress and no remarks.")]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Call:
-    """What a command was called with, so that an interrupt can print the command that resumes."""
-
-    console: Console
-    resumable: bool
-
-
-def _guard(call: _Call, action: Callable[[], T]) -> T:
-    """Run a command; turn expected errors into one message and an exit code."""
-    try:
-        return action()
-    except UsageError as error:
-        call.console.error(str(error))
-        raise typer.Exit(2) from None
-    except OSError as error:  # first: some of ours are both
-        call.console.error(f"{error}. Nothing half-done is visible{_resume(call)}")
-        raise typer.Exit(1) from None
-    except MdfpError as error:
-        call.console.error(str(error))
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        call.console.error(f"interrupted. Nothing half-done is visible{_resume(call)}")
-        _stop_children()
-        raise typer.Exit(130) from None
-
-
-def _resume(call: _Call) -> str:
-    command = shlex.join(["python", "-m", "pipelines", *sys.argv[1:]])
-    return f"; go on where it stopped with:\n  {command}" if call.resumable else ""
-
-
-def _stop_children() -> None:
-    """End worker processes that an interrupt left behind: they hold no lock and nothing half-done."""
-    import psutil
-
-    for child in psutil.Process().children(recursive=True):
-        child.kill()
 
 
 def _beam(context: typer.Context, workers: int | None) -> Any:
@@ -162,7 +124,7 @@ def init(
         console.say(f"wrote {drafted.source} and {drafted.recipe}; look them over, then:")
         console.say(f"  python -m pipelines run {drafted.recipe}")
 
-    _guard(_Call(console, resumable=False), action)
+    guard(Call(console, resumable=False), action)
 
 
 @app.command(context_settings=BEAM)
@@ -182,13 +144,14 @@ def inventory(
         describe(found, console)
         console.result(found.summary())
 
-    _guard(_Call(console, resumable=True), action)
+    guard(Call(console, resumable=True), action)
 
 
 @app.command()
 def plan(
     recipe: RecipeArg, root: RootOpt = None, out: OutOpt = None, only: OnlyOpt = None, limit: LimitOpt = None,
-    retry_holes: RetryHolesOpt = False, workers: WorkersOpt = None, as_json: JsonOpt = False, quiet: QuietOpt = False,
+    retry_holes: RetryHolesOpt = False, workers: WorkersOpt = None, prices: PricesOpt = None, vcpus: VcpusOpt = 64,
+    as_json: JsonOpt = False, quiet: QuietOpt = False,
 ) -> None:  # fmt: skip
     """Decide what is built and what is left out, and what it will cost; nothing is spent yet.
 
@@ -197,15 +160,21 @@ def plan(
     console = Console(as_json, quiet)
 
     def action() -> None:
+        from catalog import prices as price_lists
+        from pipelines import cost as costing
         from pipelines import plan as planning
         from pipelines.runner import local_workers
 
         workspace = _workspace(recipe, root, out)
+        price_lists.load(prices)  # a wrong list is told before the work is done
         made = planning.plan(workspace, _selection(only, limit, retry_holes), console)
         planning.describe(made, local_workers(workers), console)
-        console.result(planning.summary(made))
+        costs = costing.estimate(made, prices, vcpus)
+        if made.shards:
+            costing.describe(costs, console)
+        console.result(planning.summary(made) | {"cost": costing.summary(costs)})
 
-    _guard(_Call(console, resumable=True), action)
+    guard(Call(console, resumable=True), action)
 
 
 @app.command(context_settings=BEAM)
@@ -233,7 +202,7 @@ def build(
             console.say(f"  hole: {count} × {reason}")
         console.result({"samples": built.samples, "holes": reasons, "shards": len(built.markers), "bytes": built.bytes})
 
-    _guard(_Call(console, resumable=True), action)
+    guard(Call(console, resumable=True), action)
 
 
 @app.command()
@@ -256,7 +225,7 @@ def publish(
         console.say(published.line(workspace.corpus))
         console.result({"manifest": number, "samples": published.manifest.samples, "new": published.new})
 
-    _guard(_Call(console, resumable=True), action)
+    guard(Call(console, resumable=True), action)
 
 
 @app.command(context_settings=BEAM)
@@ -285,30 +254,10 @@ def run(
         else:
             console.result({"samples": 0, "new": False})
 
-    _guard(_Call(console, resumable=True), action)
+    guard(Call(console, resumable=True), action)
 
 
-@app.command()
-def status(recipe: RecipeArg, root: RootOpt = None, out: OutOpt = None, as_json: JsonOpt = False) -> None:
-    """Show how far a build is, wherever it runs, by counting commit markers."""
-    console = Console(as_json)
-
-    def action() -> None:
-        from pipelines.status import status as look
-
-        found = look(_workspace(recipe, root, out))
-        console.say(
-            f"plan {(found.plan_id or 'none')[:12]} (revision {found.revision}): {found.shards_done} of {found.shards_planned} "
-            f"shards, {found.cases_done} of {found.cases_planned} cases, {megabytes(found.bytes)}"
-        )
-        for reason, count in sorted(found.holes.items()):
-            console.say(f"  hole: {count} × {reason}")
-        console.say(
-            f"published: {f'manifest {found.published}' if found.published else 'nothing yet'}; next: {found.next_step}"
-        )
-        console.result(dataclasses.asdict(found) | {"next_step": found.next_step})
-
-    _guard(_Call(console, resumable=False), action)
+operate.register(app)
 
 
 @app.command()
@@ -334,7 +283,7 @@ def repair(
         if done.lost:
             raise typer.Exit(1)
 
-    _guard(_Call(console, resumable=True), action)
+    guard(Call(console, resumable=True), action)
 
 
 @app.command()
@@ -354,7 +303,7 @@ def demo(
 
         console.result(run_demo(folder, local_workers(workers), fresh=fresh, console=console))
 
-    _guard(_Call(console, resumable=True), action)
+    guard(Call(console, resumable=True), action)
 
 
 def _reasons(holes: Any) -> dict[str, int]:

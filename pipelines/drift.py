@@ -105,7 +105,8 @@ def _result(found: Iterable[Drift], published: Published) -> ValidationResult:
 def _made_of(corpus: CorpusStore, published: Published, sources: list[str]) -> pa.Table:
     """What published samples were made of, from the plans that they were built by."""
     wanted = pa.array(sorted(published.case_ids()), pa.string())
-    tables = [pa.table({name: pa.array([], pa.string()) for name in COLUMNS})]
+    empty = pa.table({name: pa.array([], pa.string()) for name in COLUMNS})
+    tables = [empty]
     for generation in sorted({s.generation for s in published.manifest.shards}):
         path = manifests.manifest_path(generation)
         try:
@@ -117,5 +118,6 @@ def _made_of(corpus: CorpusStore, published: Published, sources: list[str]) -> p
         mine = pc.and_(
             pc.is_in(table["case_id"], value_set=wanted), pc.is_in(table["source"], value_set=pa.array(sources))
         )
-        tables.append(table.filter(pc.and_(mine, pc.is_valid(table["shard"]))).select(list(COLUMNS)))
+        table = table.filter(pc.and_(mine, pc.is_valid(table["shard"]))).select(list(COLUMNS))
+        tables.append(table.cast(empty.schema))
     return pa.concat_tables(tables, promote_options="permissive")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pipelines.workspace import Workspace
 from transforms import commit, environment
 from transforms.build_shards import sample_maker
 from transforms.plan import files
-from transforms.plan.files import PlanReader
+from transforms.plan.files import PlanReader, ShardWork
 from transforms.plan.published import load as load_published
 from transforms.shard import ShardBuilder
 from transforms.store import CorpusStore, SourceStore
@@ -83,7 +84,7 @@ def _restore(workspace: Workspace, shard: ShardEntry, case_ids: Collection[str],
     number = next((n for n, s in enumerate(plan.shards) if s.shard == name), None)
     if number is None:
         raise CorpusError(f"plan {manifest.plan_id[:16]} does not have the shard {name}")
-    work = plan.work(number)
+    work = only(plan.work(number), case_ids)
     needed = {c.source for c in work.cases}
     if dropped := needed - set(workspace.roots):
         raise CorpusError(
@@ -104,6 +105,15 @@ def _restore(workspace: Workspace, shard: ShardEntry, case_ids: Collection[str],
         ):
             raise CorpusError(f"it was built in another environment: {different}; install those versions and try again")
         commit.restore_file(file, shard.sha256, workspace.corpus, shard.path)
+
+
+def only(work: ShardWork, case_ids: Collection[str]) -> ShardWork:
+    """The work of the samples that are published: holes leave no bytes, and what was taken back is not made again."""
+    return dataclasses.replace(
+        work,
+        cases=tuple(c for c in work.cases if c.case_id in case_ids),
+        objects=tuple(o for o in work.objects if o.case_id in case_ids),
+    )
 
 
 def _manifest_of(corpus: CorpusStore, generation: int) -> Manifest:

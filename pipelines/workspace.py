@@ -113,10 +113,7 @@ def open_workspace(recipe_path: Path, roots: Sequence[str] = (), out: str | None
     Raises:
         UsageError: with file, line and remedy.
     """
-    recipe = recipes.load(recipe_path)
-    if out is not None:
-        # On the command line a path is relative to where one stands, in a recipe to the recipe.
-        recipe = recipe.model_copy(update={"out": str(Path(out).absolute()) if local_path(out) is not None else out})
+    recipe, corpus = open_corpus(recipe_path, out)
     if recipe.geometry.grid != "native":
         raise UsageError(
             f"{recipe_path}: geometry.grid: {{reference: …}} is not available yet; leave it out to keep each image's own grid"
@@ -124,9 +121,26 @@ def open_workspace(recipe_path: Path, roots: Sequence[str] = (), out: str | None
     folder = recipe_path.resolve().parent
     sources = catalog_sources.resolve_all(recipe, folder)
     _check_space(recipe, sources, recipe_path)
-    corpus = CorpusStore(Place.of_corpus(_beside(recipe.out, folder), recipe.out_access))
-    check_claim(recipe, corpus)
     return Workspace(recipe, recipe_path, sources, _roots(recipe, roots, folder), corpus, patient_key.load())
+
+
+def open_corpus(recipe_path: Path, out: str | None = None) -> tuple[Recipe, CorpusStore]:
+    """Load a recipe and open the place of its corpus, which must be new or this corpus's own; sources are not looked for.
+
+    Args:
+        recipe_path: the recipe.
+        out: override of the recipe's `out`.
+
+    Raises:
+        UsageError: with file, line and remedy.
+    """
+    recipe = recipes.load(recipe_path)
+    if out is not None:
+        # On the command line a path is relative to where one stands, in a recipe to the recipe.
+        recipe = recipe.model_copy(update={"out": str(Path(out).absolute()) if local_path(out) is not None else out})
+    corpus = CorpusStore(Place.of_corpus(_beside(recipe.out, recipe_path.resolve().parent), recipe.out_access))
+    check_claim(recipe, corpus)
+    return recipe, corpus
 
 
 def _roots(recipe: Recipe, overrides: Sequence[str], folder: Path) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import pyarrow.parquet as pq
 
@@ -137,12 +137,18 @@ def all_rejects(plan: Plan, markers: Sequence[Marker]) -> list[Reject]:
     """Everything that did not become a sample: the inventory's rejects, what the plan left out, and holes."""
     left_out = [
         Reject("plan", a.source, a.case_id, a.left_out, a.detail, None)
-        for a in plan.assignments
-        if a.shard is None and a.left_out is not None
+        for a in plan.left_out()
+        if a.left_out is not None
     ]
-    return [_unnamed(r) for r in (*plan.rejects, *left_out, *(h for m in markers for h in m.holes))]
+    holes = [h for m in markers for h in m.holes]
+    gone = {h.case_id for h in holes if h.reason == Reason.WITHDRAWN and h.case_id}
+    return [_unnamed(r, gone) for r in (*plan.rejects, *left_out, *holes)]
 
 
-def _unnamed(reject: Reject) -> Reject:
-    """A reject without the name of its case when that was taken back: it is counted, and no longer shown."""
-    return dataclasses.replace(reject, case_id=None) if reject.reason == Reason.WITHDRAWN else reject
+def _unnamed(reject: Reject, gone: Collection[str]) -> Reject:
+    """A reject without the name of a case that was taken back: it is counted, and no longer shown."""
+    detail = reject.detail
+    for case_id in gone if reject.reason == Reason.DUPLICATE else ():  # it says whose pixels it has
+        detail = detail.replace(case_id, "a case that was taken back")
+    hidden = reject.reason == Reason.WITHDRAWN or reject.case_id in gone
+    return dataclasses.replace(reject, case_id=None if hidden else reject.case_id, detail=detail)

@@ -33,7 +33,7 @@ def planned(make_workspace, console, tmp_path):
 
 def test_status_counts_what_is_done(planned, console):
     workspace, made = planned
-    found = status(workspace)
+    found = status(workspace.corpus)
     assert (found.shards_done, found.shards_planned) == (0, len(made.shards))
     assert (found.cases_done, found.cases_planned, found.next_step) == (0, 4, "build")
 
@@ -42,23 +42,23 @@ def test_status_counts_what_is_done(planned, console):
     marker = workspace.corpus.folder / marker_path(half)
     kept = marker.read_bytes()
     marker.unlink()
-    found = status(workspace)
+    found = status(workspace.corpus)
     assert (found.shards_done, found.cases_done) == (len(made.shards) - 1, 4 - len(half.cases))
     assert (found.samples, found.published, found.next_step) == (4 - len(half.cases), 0, "build")
 
     marker.write_bytes(kept)
-    found = status(workspace)
+    found = status(workspace.corpus)
     assert (found.shards_done, found.bytes, found.next_step) == (len(made.shards), built.bytes, "publish")
     publish(workspace, built, console)
-    found = status(workspace)
+    found = status(workspace.corpus)
     assert (found.published, found.next_step) == (1, "nothing: all is published")
     (workspace.corpus.folder / built.markers[0].path).unlink()
-    assert status(workspace).next_step == "repair"
+    assert status(workspace.corpus).next_step == "repair"
 
 
 def test_status_before_anything_and_after_the_inventory(make_workspace, console, tmp_path):
     workspace = make_workspace(tmp_path / "corpus")
-    assert status(workspace).next_step == "inventory, then plan"
+    assert status(workspace.corpus).next_step == "inventory, then plan"
     assert not (tmp_path / "corpus").exists()
 
 
