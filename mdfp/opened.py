@@ -344,9 +344,8 @@ class Scaling:
         else:
             part = (stored * self.scale + self.offset).astype(np.float32)
         if self.clip:
-            np.clip(part, 0.0, 1.0, out=out)
-        else:
-            out[...] = part
+            np.clip(part, 0.0, 1.0, out=part)
+        out[...] = part
 
 
 def whole(shape: tuple[int, ...]) -> Box:

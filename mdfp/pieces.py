@@ -26,7 +26,7 @@ Box = tuple[int, ...]
 
 Slices = tuple[slice, ...]
 
-RUN_VOXELS = 2**19
+RUN_VOXELS = 2**18
 """A run of more blocks than one is no larger, so that what is decoded is still in a core's own cache when it is copied."""
 
 
