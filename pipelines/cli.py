@@ -23,7 +23,7 @@ app = typer.Typer(
         "Build a corpus of medical images: raw public data sets in, verified shards out.\n\n"
         "Four stages, each resumable: inventory (headers only) → plan (no pixels; review it) → build (pixels, once) → "
         "publish (everything becomes visible at once). `run` does all four. Readers use the command `mdfp`.\n\n"
-        "Beam options go after --, for example: run recipe.yaml -- --runner=FlinkRunner --flink_master=host:8081"
+        "Beam options go after --, for example: run recipe.yaml --runner spark -- --spark_master_url=spark://host:7077"
     ),
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -53,6 +53,10 @@ RetryHolesOpt = Annotated[
     typer.Option("--retry-holes", help="Try again what could not be made in an earlier run, though nothing changed."),
 ]
 WorkersOpt = Annotated[int | None, typer.Option("--workers", help="Local processes; default: one per core.")]
+RunnerOpt = Annotated[
+    str,
+    typer.Option("--runner", help="The engine: local, embedded, prism, spark, flink or dataflow (docs/engines.md)."),
+]
 ScratchOpt = Annotated[
     Path | None,
     typer.Option("--scratch-dir", help="Local folder for shards being built (twice a shard's size per worker)."),
@@ -76,10 +80,12 @@ JsonOpt = Annotated[bool, typer.Option("--json", help="One line of JSON as resul
 QuietOpt = Annotated[bool, typer.Option("--quiet", help="No progress and no remarks.")]
 
 
-def _beam(context: typer.Context, workers: int | None) -> Any:
+def _beam(context: typer.Context, workers: int | None, runner: str, workspace: Any) -> Any:
     from pipelines.runner import Engine, local_workers
 
-    return Engine(local_workers(workers), tuple(context.args))
+    engine = Engine(local_workers(workers), tuple(context.args), runner)
+    engine.check_places({"out": workspace.corpus.root} | {f"root of {i}": r for i, r in workspace.roots.items()})
+    return engine
 
 
 def _options(scratch: Path | None, retries: int, max_holes: float, rebuild: bool) -> Any:
@@ -129,8 +135,8 @@ def init(
 
 @app.command(context_settings=BEAM)
 def inventory(
-    context: typer.Context, recipe: RecipeArg, root: RootOpt = None, out: OutOpt = None, workers: WorkersOpt = None,
-    as_json: JsonOpt = False, quiet: QuietOpt = False,
+    context: typer.Context, recipe: RecipeArg, root: RootOpt = None, out: OutOpt = None,
+    runner: RunnerOpt = "local", workers: WorkersOpt = None, as_json: JsonOpt = False, quiet: QuietOpt = False,
 ) -> None:  # fmt: skip
     """List the sources, group files into cases, read their headers. No pixels."""
     console = Console(as_json, quiet)
@@ -139,7 +145,7 @@ def inventory(
         from pipelines.inventory import describe, take_inventory
 
         workspace = _workspace(recipe, root, out)
-        engine = _beam(context, workers)
+        engine = _beam(context, workers, runner, workspace)
         found = take_inventory(workspace, engine, console)
         describe(found, console)
         console.result(found.summary())
@@ -179,7 +185,8 @@ def plan(
 
 @app.command(context_settings=BEAM)
 def build(
-    context: typer.Context, recipe: RecipeArg, root: RootOpt = None, out: OutOpt = None, workers: WorkersOpt = None,
+    context: typer.Context, recipe: RecipeArg, root: RootOpt = None, out: OutOpt = None,
+    runner: RunnerOpt = "local", workers: WorkersOpt = None,
     scratch_dir: ScratchOpt = None, retries: RetriesOpt = 3, max_holes: HolesOpt = 0.1, rebuild: RebuildOpt = False,
     as_json: JsonOpt = False, quiet: QuietOpt = False,
 ) -> None:  # fmt: skip
@@ -191,7 +198,7 @@ def build(
         from pipelines.plan import read_latest
 
         workspace = _workspace(recipe, root, out)
-        engine = _beam(context, workers)
+        engine = _beam(context, workers, runner, workspace)
         options = _options(scratch_dir, retries, max_holes, rebuild)
         built = build_plan(workspace, read_latest(workspace), engine, options, console)
         reasons = _reasons(built.holes)
@@ -231,8 +238,9 @@ def publish(
 @app.command(context_settings=BEAM)
 def run(
     context: typer.Context, recipe: RecipeArg, root: RootOpt = None, out: OutOpt = None, only: OnlyOpt = None,
-    limit: LimitOpt = None, retry_holes: RetryHolesOpt = False, workers: WorkersOpt = None,
-    scratch_dir: ScratchOpt = None, retries: RetriesOpt = 3, max_holes: HolesOpt = 0.1, rebuild: RebuildOpt = False,
+    limit: LimitOpt = None, retry_holes: RetryHolesOpt = False, runner: RunnerOpt = "local",
+    workers: WorkersOpt = None, scratch_dir: ScratchOpt = None, retries: RetriesOpt = 3, max_holes: HolesOpt = 0.1,
+    rebuild: RebuildOpt = False,
     as_json: JsonOpt = False, quiet: QuietOpt = False,
 ) -> None:  # fmt: skip
     """Inventory, plan, build, publish. What is done already is not done again."""
@@ -242,7 +250,7 @@ def run(
         from pipelines.run import run as run_all
 
         workspace = _workspace(recipe, root, out)
-        engine = _beam(context, workers)
+        engine = _beam(context, workers, runner, workspace)
         options = _options(scratch_dir, retries, max_holes, rebuild)
         finished = run_all(workspace, _selection(only, limit, retry_holes), engine, options, console)
         if finished is not None:

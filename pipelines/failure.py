@@ -8,6 +8,11 @@ import re
 
 from mdfp.errors import MdfpError
 
+_TRACEBACK = "Traceback (most recent call last):"
+
+_JAVA = re.compile(r"\n\s*\tat .*\Z", re.S)
+"""The stack of a JVM, which an engine adds to what a worker said."""
+
 _RAISED = re.compile(
     r"^(?P<type>[A-Za-z_][\w.]*): (?P<message>.+?)(?: \[while running '(?P<step>[^']+)'\])?\s*\Z", re.M | re.S
 )
@@ -29,10 +34,13 @@ def translated(error: RuntimeError) -> WorkerError | None:
     Args:
         error: what Beam raised in its stead, with the worker's traceback as its message.
     """
-    last = str(error).rpartition("\nTraceback (most recent call last):")[2]
+    last = _JAVA.sub("", str(error).rpartition(_TRACEBACK)[2])
     # Lines of a traceback are indented; the exception is the last line that is not, and what follows it.
     starts = [m.start() for m in re.finditer(r"^[A-Za-z_][\w.]*: ", last, re.M)]
     match = _RAISED.match(last, starts[0]) if starts else None
+    if match is not None and match["type"] == "RuntimeError":
+        # What has a number before its message, as the system's own errors do, is raised anew as text by Beam.
+        match = _RAISED.match(match["message"])
     if match is None:
         return None
     kind = _class(match["type"])

@@ -1,4 +1,4 @@
-"""Which engine runs a graph, and with which options."""
+"""Run a graph on the engine that was asked for."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, StandardOptions
-from apache_beam.runners.runner import create_runner
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from mdfp.errors import UsageError
 from pipelines import failure, job, worker_death
+from pipelines.engines import arguments, registry, surroundings
+from pipelines.engines.counters import counters
+from pipelines.engines.launch import Job, Launch, Launcher
+from transforms.store import local_path
+
+LOCAL = "local"
+"""The engine when nothing is said."""
 
 
 @dataclass(frozen=True)
@@ -23,85 +28,102 @@ class Engine:
     """How to run Beam.
 
     Attributes:
-        workers: local processes; ignored when `beam_args` name a runner.
-        beam_args: what the user wrote after `--`, passed on to Beam.
+        workers: processes at most, where this machine does the work.
+        beam_args: what the user wrote after `--`; added to the engine's own options, and stronger than they.
+        name: a word of `pipelines.engines.registry`. When `beam_args` name a runner of Beam's, that one is used with
+            these arguments and no others.
         stop: asked now and then while a job runs elsewhere; True ends it. Local runs look for themselves.
 
     Raises:
-        UsageError: arguments that are no options, or a runner that is not known or does not do what it says.
+        UsageError: arguments that are no options, an engine that is not known, contradicts them or cannot run here.
     """
 
     workers: int = 1
     beam_args: tuple[str, ...] = ()
+    name: str = LOCAL
     stop: Callable[[], bool] | None = None
 
     def __post_init__(self) -> None:
-        _check_arguments(self.beam_args)
+        arguments.check(self.beam_args)
+        if self.runner is not None and self.name != LOCAL:
+            raise UsageError(f"--runner {self.name} and, after --, --runner={self.runner}: one of them is enough")
+        self._launcher.check(self.beam_args)
+
+    @property
+    def _launcher(self) -> Launcher:
+        return _Named() if self.runner else registry.launcher(self.name)
 
     @property
     def runner(self) -> str | None:
-        """The runner that `beam_args` name, or None."""
-        return PipelineOptions(list(self.beam_args)).view_as(StandardOptions).runner
+        """The runner of Beam's that `beam_args` name, or None."""
+        return arguments.named_runner(self.beam_args)
 
     @property
     def local(self) -> bool:
-        """Whether everything happens on this machine, in processes that this one starts."""
-        return self.runner in (None, "FnApiRunner")
+        """Whether all workers are processes of this machine, with its file system."""
+        return self._launcher.here(self.beam_args)
 
-    def options(self, tasks: int) -> list[str]:
-        """Beam's arguments for a graph with so many independent pieces of work."""
-        if self.runner is not None:
-            return list(self.beam_args)
-        processes = max(1, min(self.workers, tasks))
-        mode = "multi_processing" if processes > 1 else "in_memory"
-        return [
-            "--runner=FnApiRunner",
-            f"--direct_running_mode={mode}",
-            f"--direct_num_workers={processes}",
-            *self.beam_args,
-        ]
+    def check_places(self, places: Mapping[str, str]) -> None:
+        """Make sure that workers of another machine can reach what lies at these places.
 
-    def run(self, build: Callable[[beam.Pipeline], object], *, tasks: int) -> None:
+        Args:
+            places: URLs by what they are called in a message.
+
+        Raises:
+            UsageError: a folder of this machine, for workers that have no way to it.
+        """
+        if self.name != "dataflow":
+            return  # a cluster of one's own may share a folder
+        for name, url in sorted(places.items()):
+            if local_path(url) is not None:
+                raise UsageError(
+                    f"{name} is the local folder {url}; workers of --runner dataflow need a bucket (gs://…)"
+                )
+
+    def run(self, build: Callable[[beam.Pipeline], object], *, tasks: int) -> dict[str, int]:
         """Build a graph and run it to its end.
 
         Args:
             build: adds the graph's steps to the pipeline it is given.
             tasks: independent pieces of work in it; more processes than that are not started.
 
+        Returns:
+            What its steps counted, see `pipelines.engines.counters`.
+
         Raises:
             WorkerError: a worker in another process met what may pass, or what its message tells how to remove.
             Exception: whatever else a step raised.
         """
-        _prepare()
+        surroundings.prepare()
         worker_death.watch()
-        pipeline = beam.Pipeline(options=PipelineOptions(self.options(tasks)))
-        build(pipeline)
-        with _worker_chatter_to_file() if self.local else contextlib.nullcontext():
+        asked = Job(tasks, self.workers, self.beam_args)
+        quiet = _worker_chatter_to_file() if self.local else contextlib.nullcontext()
+        with quiet, self._launcher.launched(asked) as launch:
+            pipeline = beam.Pipeline(runner=launch.runner, options=PipelineOptions(launch.arguments))
+            build(pipeline)
             try:
-                job.wait(pipeline.run(), None if self.local else self.stop)
+                result = pipeline.run()
+                job.wait(result, None if self.local else self.stop)
             except RuntimeError as error:
                 known = failure.translated(error)
                 if known is None:
                     raise
                 raise known from error
+            return counters(result)
 
 
-def _prepare() -> None:
-    """Make worker processes find our modules and keep to one thread each."""
-    checkout = str(Path(__file__).resolve().parent.parent)
-    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    if checkout not in paths:
-        os.environ["PYTHONPATH"] = os.pathsep.join([checkout, *filter(None, paths)])
-    os.environ.setdefault("PYTHONSAFEPATH", "1")
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(variable, "1")
-    # A volume is a fresh block of 100 MB and more; huge pages spare its 40,000 page faults, a tenth of a case's time.
-    # glibc (2.35 and later) reads it when a worker process starts; others do not mind.
-    os.environ.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
-    # Workers are started by the name `python`: it must be this interpreter, not another one on the path.
-    here = str(Path(sys.executable).parent)
-    if not os.environ.get("PATH", "").startswith(here):
-        os.environ["PATH"] = os.pathsep.join([here, os.environ.get("PATH", "")])
+class _Named:
+    """A runner of Beam's that the user named, with nothing of ours."""
+
+    def check(self, beam_args: Sequence[str]) -> None:
+        """`pipelines.engines.arguments` did."""
+
+    def here(self, beam_args: Sequence[str]) -> bool:
+        return arguments.named_runner(beam_args) == "FnApiRunner"
+
+    @contextlib.contextmanager
+    def launched(self, job: Job) -> Iterator[Launch]:
+        yield Launch(list(job.beam_args))
 
 
 @contextlib.contextmanager
@@ -141,23 +163,3 @@ def local_workers(asked: int | None) -> int:
     if asked is not None and asked < 1:
         raise UsageError(f"--workers {asked}: expected at least 1")
     return asked or len(os.sched_getaffinity(0))
-
-
-def _check_arguments(beam_args: Sequence[str]) -> None:
-    if beam_args and not beam_args[0].startswith("--"):
-        raise UsageError(f"after -- Beam options are expected (--name=value), found {beam_args[0]!r}")
-    options = PipelineOptions(list(beam_args))
-    if options.view_as(SetupOptions).save_main_session:
-        raise UsageError("--save_main_session is not needed: all functions live in importable modules; leave it out")
-    runner = options.view_as(StandardOptions).runner
-    if runner is None:
-        return
-    if runner.endswith("DirectRunner"):
-        raise UsageError(
-            f"--runner={runner} changes engines silently, depending on what it can download; "
-            "leave --runner out for the local one (FnApiRunner), or name the engine you mean"
-        )
-    try:
-        create_runner(runner)
-    except (ValueError, ImportError, AttributeError) as error:
-        raise UsageError(f"--runner={runner}: {error}") from error

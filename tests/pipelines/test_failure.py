@@ -62,6 +62,29 @@ def test_a_bug_stays_a_bug(last):
     assert translated(raised(last, first="OSError: before it")) is None
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        "Pipeline job-001 failed in state FAILED: bundle inst003 stage-003 failed:",
+        "Pipeline BeamApp-1 failed in state FAILED: java.lang.RuntimeException: Error received from SDK harness for 22: ",
+    ],
+)
+@pytest.mark.parametrize(
+    "after", ["", "\n\n\tat org.apache.beam.runners.X.y(X.java:1)\n\tat z\n\nDriver stacktrace:\n\tat w"]
+)
+def test_what_engines_write_around_it_does_not_matter(before, after):
+    last = "RuntimeError: FileNotFoundError: [Errno 2] No such file or directory: '/x'"
+    found = translated(RuntimeError(before + TRACEBACK.format(first="ValueError: first", last=last).rstrip() + after))
+    assert isinstance(found, WorkerError)
+    assert str(found) == "[Errno 2] No such file or directory: '/x'"
+
+
+def test_in_process_there_is_no_traceback_to_cut_off():
+    last = "OSError: [Errno 28] No space left on device [while running 'BuildShards/BuildAndCommitShard']"
+    assert str(translated(RuntimeError(last))) == "[Errno 28] No space left on device"
+    assert translated(RuntimeError("ValueError: a bug [while running 'X']")) is None
+
+
 def test_a_text_that_is_no_traceback_is_no_known_error():
     assert translated(RuntimeError("the worker is gone")) is None
     assert translated(RuntimeError("")) is None
