@@ -21,6 +21,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from pipelines.engines.surroundings import MALLOC
+
 FEW = 16
 """Cases of the shorter run: enough that the report has as many pictures as in the longer one."""
 
@@ -154,6 +156,7 @@ def main() -> None:
     options = parser.parse_args()
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "BLOSC_NTHREADS"):
         os.environ[variable] = "1"
+    os.environ.setdefault("GLIBC_TUNABLES", MALLOC)  # bare kernels take memory as worker processes do
     os.environ.setdefault("MDFP_PATIENT_KEY", "synthetic scans belong to nobody")
 
     options.folder.mkdir(parents=True, exist_ok=True)
