@@ -6,8 +6,8 @@ locals {
   driver_arguments = [
     "-m", "pipelines", "run", "/configuration/${google_storage_bucket_object.recipe.name}",
     "--out", local.corpus,
+    "--runner", "dataflow", # with the options that every job of ours needs: pipelines/engines/dataflow.py
     "--",
-    "--runner=DataflowRunner",
     "--project=${var.project}",
     "--region=${var.region}",
     "--job_name=${local.name}",
@@ -15,11 +15,7 @@ locals {
     "--subnetwork=${local.subnetwork}",
     "--no_use_public_ips",
     "--sdk_container_image=${var.worker_image}",
-    "--sdk_location=container",
-    "--number_of_worker_harness_threads=1",
-    "--element_processing_timeout_minutes=60",
-    "--disk_size_gb=100",
-    "--worker_machine_type=${var.machine_type}",
+    "--machine_type=${var.machine_type}",
     "--max_num_workers=${var.max_workers}",
     "--temp_location=${local.temporary}",
     "--staging_location=${local.staging}",
