@@ -16,7 +16,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -407,6 +407,13 @@ def describe(history: History) -> str:
     lines += [f"  store: {n} {what}" for what, n in sorted(history.faults.items())]
     lines += [f"  VIOLATION {v}" for v in history.violations] or ["  all holds"]
     return "\n".join(lines)
+
+
+def failures(seeds: Iterable[int]) -> list[tuple[int, str]]:
+    """Seeds whose histories violate something, with their descriptions: a piece of work for one process."""
+    with prepared() as scratch:
+        histories = [tell(seed, scratch) for seed in seeds]
+        return [(h.seed, describe(h)) for h in histories if h.violations]
 
 
 def main(words: list[str]) -> int:
