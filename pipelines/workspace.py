@@ -79,25 +79,34 @@ def check_claim(recipe: Recipe, corpus: CorpusStore) -> None:
     Raises:
         UsageError: it holds another corpus, or files that are no corpus's.
     """
-    try:
-        owner = json.loads(corpus.read(CLAIM)).get("corpus")
-    except (FileNotFoundError, NotADirectoryError):
-        if corpus.folder is not None and corpus.folder.is_file():
-            raise UsageError(f"out: {recipe.out} is a file; a folder or URL is needed") from None
-        if corpus.folder is not None and corpus.folder.is_dir() and _holds_something(corpus.folder):
+    owner = _owner(corpus)
+    if owner is None and corpus.folder is not None and corpus.folder.is_file():
+        raise UsageError(f"out: {recipe.out} is a file; a folder or URL is needed")
+    if owner is None and _holds_something(corpus):
+        owner = _owner(corpus)  # another run of this recipe may have begun between the two looks
+        if owner is None:
             raise UsageError(
                 f"out: {recipe.out} is not empty and holds no corpus; choose an empty or new folder, so that nothing "
                 "of yours is mixed with it"
-            ) from None
-        return
-    if owner != recipe.corpus:
+            )
+    if owner is not None and owner != recipe.corpus:
         raise UsageError(
             f"out: {recipe.out} holds the corpus {owner!r}, the recipe builds {recipe.corpus!r}; choose another out:"
         )
 
 
-def _holds_something(folder: Path) -> bool:
-    return any(not f.name.startswith(commit.PART_PREFIX) for f in folder.iterdir())
+def _owner(corpus: CorpusStore) -> str | None:
+    """Name of the corpus that a place was claimed for; None where none was."""
+    try:
+        return str(json.loads(corpus.read(CLAIM)).get("corpus"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _holds_something(corpus: CorpusStore) -> bool:
+    if corpus.folder is None:
+        return not corpus.is_empty()
+    return corpus.folder.is_dir() and any(not f.name.startswith(commit.PART_PREFIX) for f in corpus.folder.iterdir())
 
 
 def open_workspace(recipe_path: Path, roots: Sequence[str] = (), out: str | None = None) -> Workspace:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mdfp.errors import UsageError
 from mdfp.urls import redacted
@@ -26,6 +26,12 @@ class Access(BaseModel):
     requester_pays: bool = Field(
         False, description="the bucket bills whoever reads it: you agree to pay for the traffic"
     )
+
+    @model_validator(mode="after")
+    def _one_who_pays(self) -> Access:
+        if self.anonymous and self.requester_pays:
+            raise ValueError("requester_pays needs somebody to bill, anonymous names nobody; give one of them")
+        return self
 
 
 class OutAccess(BaseModel):

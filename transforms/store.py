@@ -31,6 +31,9 @@ R = TypeVar("R")
 HASHED_AT_ONCE = 64 << 20
 """Bytes of an object that are in memory while it is hashed."""
 
+EMPTY_ENOUGH = 1000
+"""Objects that are looked at to tell whether a folder is empty: a page of a listing."""
+
 CONCURRENT = 12
 """Objects of one source that are read at a time where each costs a round trip."""
 
@@ -272,6 +275,10 @@ class CorpusStore(_Store):
     def list(self, prefix: str) -> list[ListedObject]:
         """Objects below a folder of the corpus, sorted by path."""
         return list(self._list(prefix))
+
+    def is_empty(self) -> bool:
+        """Whether nothing lies there, as far as a listing shows; probes and progress of runs that came to nothing aside."""
+        return all(o.path.startswith("telemetry/") for o in islice(self._list(""), EMPTY_ENOUGH))
 
     def unfinished(self) -> tuple[Unfinished, ...]:
         """Uploads in parts that were begun and never finished; none on a local disk."""

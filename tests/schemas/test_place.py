@@ -57,6 +57,11 @@ def test_credentials_have_no_place_in_access():
             OutAccess.model_validate({key: "x"})
 
 
+def test_nobody_can_be_billed_anonymously():
+    with pytest.raises(ValidationError, match="needs somebody to bill"):
+        Access(anonymous=True, requester_pays=True)
+
+
 def test_how_a_bucket_is_entered_is_no_part_of_what_a_recipe_is():
     def recipe(**more):
         use = {"id": "a", **{k: v for k, v in more.items() if k in ("root", "access")}}
@@ -68,7 +73,7 @@ def test_how_a_bucket_is_entered_is_no_part_of_what_a_recipe_is():
         out="s3://b/o",
         out_access={"requester_pays": True, "preconditions": "do_without"},
         root="s3://c/a",
-        access={"anonymous": True, "requester_pays": True},
+        access={"anonymous": True},
     )
     assert entered == recipe()
     assert "access" not in str(entered)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from datetime import datetime
 from http import HTTPStatus
@@ -21,6 +22,7 @@ from fsspec.asyn import sync
 from gcsfs.core import GCSFileSystem
 from google.auth.exceptions import GoogleAuthError
 
+from mdfp.errors import UsageError
 from schemas.place import Place
 from transforms.stores import errors
 from transforms.stores.backend import Got, ListedObject, Retry, Unfinished
@@ -50,6 +52,7 @@ class GcsBackend:
 
     Raises:
         StoreError: the URL names no bucket.
+        UsageError: the bucket bills its readers, and there is no project to bill.
     """
 
     pins = True
@@ -61,14 +64,19 @@ class GcsBackend:
             raise StoreError(f"{place.url}: expected gs://BUCKET/FOLDER")
         self._bucket = bucket
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        payer = place.access.requester_pays and os.environ.get("GOOGLE_CLOUD_PROJECT", True)
         self._fs = GCSFileSystem(
             **({"token": "anon"} if place.access.anonymous else {}),
-            requester_pays=place.access.requester_pays,
+            requester_pays=payer,
             use_listings_cache=False,
             skip_instance_cache=True,
             # Objects that are stored compressed are read as they are stored.
             session_kwargs={"auto_decompress": False},
         )
+        if payer is True and not self._fs.project:
+            raise UsageError(
+                f"{place.url}: who pays for requester_pays? Set GOOGLE_CLOUD_PROJECT to a project of yours"
+            )
 
     def list(self, prefix: str, retry: Retry) -> Iterator[ListedObject]:
         """A page at a time in memory. Markers of empty folders are no objects."""

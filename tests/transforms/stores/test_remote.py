@@ -257,3 +257,13 @@ def test_a_store_opens_anew_where_it_arrives():
     assert other.remote is not store.remote
     assert other.read("a") == b"x"
     commit.remove(store, "a")
+
+
+def test_a_place_is_empty_where_only_telemetry_lies(memory):
+    backend = memory()
+    store = CorpusStore("mem://x", backend)
+    assert store.is_empty()
+    backend.write("telemetry/probes/a", b"")
+    assert store.is_empty()
+    backend.write("thesis.docx", b"")
+    assert not store.is_empty()
