@@ -10,7 +10,7 @@ BENCH  ?= .venv-bench
 
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help demo test stores kills kills lint types check torch bench-preprocess bench-stream bench-pipeline check-infra constraints schemas clean
+.PHONY: help demo test stores kills lint types check torch bench-preprocess bench-stream bench-pipeline check-infra constraints schemas clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -65,10 +65,6 @@ bench-stream: $(BENCH)/.ready
 # make stores   real object stores on this machine, and what was proved on each (STORES=versitygw for one of them)
 stores: $(READY)
 	$(BIN)/python -m infra.servers prove $(STORES)
-
-# make kills    what dies, races and fails, and what is left of it (KILLS=ci for the part that is quick)
-kills: $(READY)
-	$(BIN)/python -m tests.kills $(KILLS)
 
 # make kills    what dies, races and fails, and what is left of it (KILLS=ci for the part that is quick)
 kills: $(READY)
