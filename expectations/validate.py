@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from expectations import engine, suite
 from expectations.outcome import ValidationResult
+from expectations.summary import Summary
 from expectations.tables import inventory, plan
 from expectations.tables import samples as sample_tables
 from mdfp import arrow
@@ -105,3 +106,44 @@ def validate_samples(
     """
     tables = sample_tables.tables(samples, holes, planned, palette, recipe)
     return engine.run(suite.load_with("samples", extra), tables)
+
+
+class SampleCheck:
+    """Judges all samples of a corpus a batch at a time, and counts them for the report.
+
+    Args:
+        palette: of the newest generation.
+        newest: that generation's number.
+        recipe: for the spacing it asks for and what it does with duplicates.
+        extra: suite files of one's own.
+
+    Raises:
+        UsageError: a suite file is wrong.
+    """
+
+    def __init__(
+        self,
+        palette: Sequence[PaletteEntry],
+        newest: int,
+        recipe: Recipe | None = None,
+        extra: Sequence[str | Path] = (),
+    ):
+        self._tables = sample_tables.SampleTables({p.structure: p.value for p in palette}, newest, recipe)
+        self._judge = engine.Judge(suite.load_with("samples", extra))
+        self.summary = Summary()
+        self.add(arrow.to_table(Sample, []))  # a corpus without samples has tables too
+
+    def add(self, samples: pa.Table) -> None:
+        """Take the next samples: rows with the schema of `Sample`."""
+        self._judge.add(self._tables.add(samples))
+        self.summary.add(samples)
+
+    def finish(self, holes: Sequence[Reject], planned: pa.Array) -> ValidationResult:
+        """What came of it.
+
+        Args:
+            holes: planned samples that could not be made, with their case ids.
+            planned: ids of the cases that plans put into shards, known holes included.
+        """
+        self._judge.add(self._tables.finish(holes, planned))
+        return self._judge.finish()

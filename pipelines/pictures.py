@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from expectations.pictures import Read
 from mdfp.corpus import open as open_corpus
+from mdfp.opened import OpenSample
 from mdfp.sample import Sample, SampleImage
 from transforms.store import CorpusStore
 
@@ -18,7 +19,7 @@ def reader(store: CorpusStore) -> Read:
     corpus = open_corpus(store.root)
 
     def read(sample: Sample, image: SampleImage) -> tuple[npt.NDArray[Any], Sequence[npt.NDArray[Any]]]:
-        opened = corpus.sample(sample.key)
+        opened = OpenSample(corpus, sample)  # the index is not read for a dozen pictures
         masks = [opened.label(label.layer) for label in sample.labels if label.image == image.name]
         return opened.image(image.name, values="stored"), masks
 

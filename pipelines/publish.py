@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from expectations.outcome import ValidationResult
-from expectations.pictures import Picture, draw_contact_sheet, draw_worst, worst_cases
+from expectations.pictures import PER_SAMPLE, Picture, draw_contact_sheet, draw_worst, worst_cases
 from expectations.report import ReportData, render
-from expectations.validate import validate_samples
+from expectations.summary import Summary
+from expectations.validate import SampleCheck
 from mdfp import canonical
 from mdfp import manifest as manifests
 from mdfp.corpus import LATEST
 from mdfp.errors import MdfpError
 from mdfp.manifest import Manifest
 from mdfp.sample import Sample
-from pipelines import withdrawal
+from pipelines import index_rows, withdrawal
 from pipelines.build import Built, audit
 from pipelines.console import Console
 from pipelines.gate import outcomes_of, require_pass
@@ -26,10 +33,12 @@ from transforms import commit, probe
 from transforms import publish as assembly
 from transforms.plan import files
 from transforms.plan.planner import Plan
+from transforms.plan.published import Published, newest_number
 from transforms.plan.published import load as load_published
-from transforms.plan.published import newest_number
-from transforms.rows import read_samples
 from transforms.store import CorpusStore
+
+LOOKED_AT = 200
+"""Samples that broke an expectation whose rows are read again, to choose the dozen that the report shows."""
 
 
 class LostRaceError(MdfpError):
@@ -80,22 +89,59 @@ def publish(workspace: Workspace, built: Built, console: Console) -> PublishedCo
             "and publish again (what is built stays)"
         )
 
-    fresh = [s for m in built.markers for s in read_samples(store, m)]
-    earlier: list[Sample] = list(published.samples) if published else []
-    planned = {c for shard in plan.shards for c in shard.cases} | {s.case_id for s in earlier}
-    result = validate_samples([*earlier, *fresh], built.holes, planned, palette=plan.palette, recipe=workspace.recipe)
-    require_pass(result, store, console)
-
-    entry = assembly.index_entry(plan.generation, built.markers)
-    patients = Counter(split for split, _ in {(s.split, s.patient) for s in [*earlier, *fresh]})
-    manifest = assembly.assemble(plan, built.markers, [entry], patients, workspace.recipe, workspace.sources, published)
-    number = manifest.number
-    commit.create_bytes(assembly.table_bytes(Sample, fresh), store, manifest.indexes[-1].path)
+    todo = index_rows.chunks(store, plan.generation, built.markers, published)
+    with tempfile.TemporaryDirectory(prefix="mdfp-index-") as scratch:
+        newest = plan.generation if built.samples else _newest(published)
+        checked = _check(workspace, plan, todo, newest, built.holes, Path(scratch))
+        require_pass(checked.result, store, console)
+        manifest = assembly.assemble(
+            plan,
+            built.markers,
+            [chunk.entry for chunk in todo if chunk.entry is not None],
+            checked.passed.patients_of_splits(),
+            workspace.recipe,
+            workspace.sources,
+            published,
+        )
+        number = manifest.number
+        index_rows.create(todo, Path(scratch), store)
     created = commit.create_bytes(canonical.pretty(manifest), store, manifests.manifest_path(number))
     if not created and store.read(manifests.manifest_path(number)) != canonical.pretty(manifest):
         raise LostRaceError(f"manifest {number} was published by another run meanwhile; run again to continue from it")
-    _write_surroundings(workspace, plan, manifest, [*earlier, *fresh], rejects, result)
+    _write_surroundings(workspace, plan, manifest, checked, rejects)
     return PublishedCorpus(manifest, rejects, new=created)
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """All samples, judged and counted."""
+
+    result: ValidationResult
+    summary: Summary
+    passed: index_rows.Passed
+
+
+def _check(
+    workspace: Workspace,
+    plan: Plan,
+    todo: Sequence[index_rows.Chunk],
+    newest: int,
+    holes: Sequence[Reject],
+    scratch: Path | None,
+) -> _Checked:
+    check = SampleCheck(plan.palette, newest, workspace.recipe)
+    passed = index_rows.Passed()
+    earlier: list[pa.Array] = []
+    for chunk, table in zip(todo, index_rows.walk(todo, passed, scratch), strict=True):
+        check.add(table)
+        if chunk.entry is None:
+            earlier.append(table["case_id"].combine_chunks())
+    planned = pc.unique(pa.concat_arrays([plan.placed["case_id"].combine_chunks(), *earlier]))
+    return _Checked(check.finish(holes, planned), check.summary, passed)
+
+
+def _newest(published: Published | None) -> int:
+    return max((s.generation for s in published.manifest.shards), default=0) if published else 0
 
 
 def complete(workspace: Workspace, console: Console) -> None:
@@ -108,11 +154,11 @@ def complete(workspace: Workspace, console: Console) -> None:
     plan = files.read(store, files.find(store, published.manifest.plan_id))
     markers = audit(workspace, plan)
     holes = [h for m in markers for h in m.holes]
-    planned = {c for shard in plan.shards for c in shard.cases} | {s.case_id for s in published.samples}
-    result = validate_samples(published.samples, holes, planned, palette=plan.palette, recipe=workspace.recipe)
+    todo = index_rows.chunks(store, 0, (), published)
+    checked = _check(workspace, plan, todo, _newest(published), holes, None)
     rejects = tuple(assembly.all_rejects(plan, markers))
     console.remark(f"writing what a former run left undone: the report of manifest {published.manifest.number}")
-    _write_surroundings(workspace, plan, published.manifest, list(published.samples), rejects, result)
+    _write_surroundings(workspace, plan, published.manifest, checked, rejects)
 
 
 def _hint(store: CorpusStore) -> int | None:
@@ -126,16 +172,15 @@ def _write_surroundings(
     workspace: Workspace,
     plan: Plan,
     manifest: Manifest,
-    samples: list[Sample],
+    checked: _Checked,
     rejects: tuple[Reject, ...],
-    result: ValidationResult,
 ) -> None:
     store = workspace.corpus
     commit.replace(assembly.table_bytes(Reject, rejects), store, assembly.rejects_path(manifest.number))
     if newest_number(store) > manifest.number:
         return  # what is not numbered speaks of the newest manifest, whose publish writes it
     commit.replace(assembly.attribution(manifest).encode(), store, "ATTRIBUTION.md")
-    write_report(workspace, plan, manifest, samples, rejects, result)
+    write_report(workspace, plan, manifest, checked, rejects)
     commit.replace(f"{manifest.number}\n".encode(), store, LATEST)
 
 
@@ -143,29 +188,35 @@ def write_report(
     workspace: Workspace,
     plan: Plan,
     manifest: Manifest,
-    samples: list[Sample],
+    checked: _Checked,
     rejects: tuple[Reject, ...],
-    result: ValidationResult,
 ) -> None:
     """Write report.html and contact-sheet.png beside the corpus."""
     store = workspace.corpus
     read = reader(store)
     heading = f"{manifest.corpus}: a sample of each source, in radiological convention"
-    sheet = draw_contact_sheet(samples, read, heading=heading)
+    sheet = draw_contact_sheet(checked.summary.richest, read, heading=heading)
     if sheet is not None:
         commit.replace(sheet, store, "contact-sheet.png")
     data = ReportData(
         manifest=manifest,
-        samples=samples,
+        samples=checked.summary,
         rejects=rejects,
         outcomes=(
             *outcomes_of("inventory", store),
             *outcomes_of("plan", store),
             *outcomes_of("sources", store),
-            *result.outcomes,
+            *checked.result.outcomes,
         ),
-        cases_found=Counter([a.source for a in plan.assignments] + [r.source for r in plan.rejects if r.case_id]),
-        worst=draw_worst(worst_cases(samples, result.outcomes), read),
+        cases_found=Counter(plan.table["source"].to_pylist() + [r.source for r in plan.rejects if r.case_id]),
+        worst=draw_worst(worst_cases(_worth_a_look(checked), checked.result.outcomes), read),
         contact_sheet=None if sheet is None else Picture("Contact sheet", heading, sheet),
     )
     commit.replace(render(data).encode(), store, "report.html")
+
+
+def _worth_a_look(checked: _Checked) -> list[Sample]:
+    """Samples that broke an expectation, gates first, and those whose volumes changed most."""
+    broken = [o for o in checked.result.failures if o.suite == "samples" and o.table in PER_SAMPLE]
+    keys = dict.fromkeys(failing.partition("/")[0] for o in broken for failing in o.failing)
+    return checked.passed.find({*list(keys)[:LOOKED_AT], *checked.summary.changed})

@@ -30,9 +30,7 @@ def write_rows(samples: Sequence[Sample], shard: ShardPlan, corpus: CorpusStore)
     Raises:
         CommitError: a file of that name and another size is there.
     """
-    sink = io.BytesIO()
-    pq.write_table(arrow.to_table(Sample, samples), sink, compression="zstd")
-    data = sink.getvalue()
+    data = rows_bytes(arrow.to_table(Sample, samples))
     sha256 = hashlib.sha256(data).hexdigest()
     path = rows_path(shard, sha256)
     if not commit.create_bytes(data, corpus, path) and corpus.size(path) != len(data):
@@ -41,6 +39,13 @@ def write_rows(samples: Sequence[Sample], shard: ShardPlan, corpus: CorpusStore)
             "these very bytes. Remove it and run again."
         )
     return RowsFile(path, len(data), sha256, index.rows_digest(samples))
+
+
+def rows_bytes(table: pa.Table) -> bytes:
+    """The file of a shard's rows."""
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue()
 
 
 def made_digest(case_ids: Iterable[str]) -> str:

@@ -42,6 +42,14 @@ class Published:
             table = read(None if columns is None else ["shard", *columns])
             yield table.filter(pc.is_in(table["shard"], value_set=live))
 
+    def parts(self) -> list[Callable[[], pa.Table]]:
+        """What reads the whole rows of each index file: those whose shard the manifest names."""
+        return [partial(self._whole, read) for read in self._files]
+
+    def _whole(self, read: Callable[[Sequence[str] | None], pa.Table]) -> pa.Table:
+        table = read(None)
+        return table.filter(pc.is_in(table["shard"], value_set=pa.array([s.path for s in self.manifest.shards])))
+
     @property
     def samples(self) -> tuple[Sample, ...]:
         """All samples as records: for small corpora."""

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 SHARDS_PER_FILE = 16
 """Shards whose work shares a file: a worker reads one such file for each shard it builds, a few MB."""
 
-BUCKET_OBJECTS = 2_000_000
+BUCKET_OBJECTS = 1_000_000
 """Objects of the cases that are in memory at a time, about: 100 bytes each, twice while they are put in order."""
 
-BUCKET_CASES = 50_000
+BUCKET_CASES = 25_000
 """Cases in memory at a time, about: their headers take up to 2 kB each."""
 
 WRITERS = 2
