@@ -31,7 +31,7 @@ from pipelines.runner import Engine
 from pipelines.workspace import open_workspace
 from schemas import recipe as recipes
 from transforms.plan.planner import Plan
-from transforms.store import SourceStore, local_path
+from transforms.store import CorpusStore, local_path
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def fetched(recipe: str, folder: Path) -> Path:
     if local_path(recipe) is not None:
         return Path(recipe)
     base, _, name = recipe.rpartition("/")
-    store = SourceStore(base)
+    store = CorpusStore(base)  # a folder of ours, read like one
 
     def copy(path: str) -> Path:
         target = folder / path

@@ -72,7 +72,8 @@ def test_only_what_is_missing_is_in_the_job(planned, given, console, monkeypatch
 
 def test_a_recipe_in_a_bucket_comes_with_the_manifests_beside_it(tmp_path):
     files = fsspec.filesystem("memory")
-    files.pipe("/configuration/a.yaml", b"corpus: a\nout: o\nsources: [{id: own, manifest: m/own.yaml, root: r}]\n")
+    text = "corpus: a\nout: o\nterms: {accept: [CC-BY-4.0]}\nsources: [{id: own, manifest: m/own.yaml, root: r}]\n"
+    files.pipe("/configuration/a.yaml", text.encode())
     files.pipe("/configuration/m/own.yaml", b"id: own\n")
     recipe = submit.fetched("memory://configuration/a.yaml", tmp_path)
     assert recipe == tmp_path / "a.yaml"
@@ -87,7 +88,7 @@ def test_a_recipe_that_is_not_there_is_named(tmp_path):
 @pytest.mark.parametrize("manifest", ["../own.yaml", "/etc/own.yaml"])
 def test_a_recipe_in_a_bucket_names_no_manifest_outside_of_its_folder(tmp_path, manifest):
     files = fsspec.filesystem("memory")
-    text = f"corpus: a\nout: o\nsources: [{{id: own, manifest: {manifest}, root: r}}]\n"
+    text = f"corpus: a\nout: o\nterms: {{accept: [CC-BY-4.0]}}\nsources: [{{id: own, manifest: {manifest}, root: r}}]\n"
     files.pipe("/configuration/b.yaml", text.encode())
     with pytest.raises(UsageError, match=f"manifest: {re.escape(manifest)}: expected a path below"):
         submit.fetched("memory://configuration/b.yaml", tmp_path)
