@@ -7,6 +7,7 @@ build or the audit before publishing finds it missing and makes it again.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -128,7 +129,9 @@ def _editions(corpus: CorpusStore, plan_id: str) -> set[str]:
 
 def _inventory(corpus: CorpusStore) -> frozenset[str]:
     try:
-        return frozenset({corpus.read("inventory/LATEST").decode().strip()})
+        newest = corpus.read("inventory/LATEST").decode().strip()
+        folders = json.loads(corpus.read(f"{newest}/inventory.json")).get("folders", {})
+        return frozenset({newest, *folders.values()})
     except FileNotFoundError:
         return frozenset()
 

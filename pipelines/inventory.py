@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import apache_beam as beam
+import pyarrow as pa
 import pyarrow.compute as pc
 from rich.table import Table
 
@@ -28,6 +29,7 @@ from transforms.store import ListedObject
 from transforms.take_inventory import (
     InventoryJob,
     TakeInventory,
+    Target,
     chunks,
     listing_bytes,
     listing_path,
@@ -35,6 +37,9 @@ from transforms.take_inventory import (
     read_part,
     rejects_path,
 )
+
+READ_BY = ("geometry", "labels", "limits")
+"""Sections of a recipe that what is read from headers depends on: another source in the recipe changes nothing."""
 
 ROWS_PER_PART = 2000
 """Cases and loose objects whose rows share a part file."""
@@ -98,17 +103,21 @@ class Taken:
 def take_inventory(workspace: Workspace, engine: Engine, console: Console) -> Taken:
     """List the sources, read headers, write cases, objects and rejects.
 
-    Its folder's name is a digest of everything it depends on: an inventory of unchanged sources is there already.
+    Each source has a folder whose name is a digest of everything its inventory depends on: that of an unchanged source is
+    there already, and costs the listing alone, whatever happened to the others.
 
     Raises:
         UsageError: a root is missing, or a manifest does not fit its data set; nothing was written.
         GateError: an expectation does not hold.
     """
+    corpus = workspace.corpus
     stores = workspace.stores()
-    listings: dict[str, list[ListedObject]] = {}
+    listings = {source: list(store.list()) for source, store in stores.items()}
+    folders = {source: f"inventory/{_digest(workspace, source, listing)[:16]}" for source, listing in listings.items()}
     grouped: dict[str, Grouped] = {}
     for source, store in stores.items():
-        listings[source] = list(store.list())
+        if corpus.exists(f"{folders[source]}/inventory.json"):
+            continue
         try:
             grouped[source] = group(workspace.sources[source], listings[source], store.read, workspace.keys)
         except UsageError as error:
@@ -119,64 +128,67 @@ def take_inventory(workspace: Workspace, engine: Engine, console: Console) -> Ta
                 f"({workspace.sources[source].layout.kind}); is this the right folder? Give it with --root {source}=…"
             )
     workspace.claim()
-    folder = f"inventory/{_digest(workspace, listings)[:16]}"
-    if not workspace.corpus.exists(f"{folder}/inventory.json"):
-        for source, listing in listings.items():
-            commit.create_same(listing_bytes(listing), workspace.corpus, listing_path(folder, source))
-        parts = _read_headers(workspace, grouped, folder, engine, console)
-        _write(workspace, folder, parts, grouped)
-    commit.replace(f"{folder}\n".encode(), workspace.corpus, "inventory/LATEST")
+    for source in grouped:
+        commit.create_same(listing_bytes(listings[source]), corpus, listing_path(folders[source], source))
+    targets = [Target(s, folders[s], 1 + (len(g.cases) + len(g.headers)) // ROWS_PER_PART) for s, g in grouped.items()]
+    if targets:
+        _read_headers(workspace, grouped, targets, engine, console)
+        for target in targets:
+            _write(workspace, target, grouped[target.source])
+    folder = f"inventory/{canonical.digest(folders)[:16]}"
+    content = {"folders": folders, "patient_key": workspace.keys.fingerprint}
+    commit.create_same(canonical.pretty(content), corpus, f"{folder}/inventory.json")
+    commit.replace(f"{folder}\n".encode(), corpus, "inventory/LATEST")
     taken = _load(workspace, folder)
     require_pass(validate_inventory(taken.cases, taken.objects, taken.rejects), workspace.corpus, console)
     return taken
 
 
 def _read_headers(
-    workspace: Workspace, grouped: Mapping[str, Grouped], folder: str, engine: Engine, console: Console
-) -> list[int]:
+    workspace: Workspace, grouped: Mapping[str, Grouped], targets: Sequence[Target], engine: Engine, console: Console
+) -> None:
     work = [c for source in sorted(grouped) for c in chunks(source, grouped[source])]
-    rows = sum(len(g.cases) + len(g.headers) for g in grouped.values())
     job = InventoryJob(
         out=workspace.corpus.place,
-        folder=folder,
+        targets=tuple(targets),
         roots=tuple(sorted(workspace.places.items())),
         sources=tuple((i, s.model_dump_json()) for i, s in sorted(workspace.sources.items())),
         recipe=workspace.recipe.model_dump_json(),
         secret=workspace.keys.secret,
-        parts=1 + rows // ROWS_PER_PART,
     )
-    written = [part_path(folder, n) for n in range(job.parts)]
+    written = [part_path(t.folder, n) for t in targets for n in range(t.parts)]
 
     def count() -> int:
         return sum(workspace.corpus.exists(p) for p in written)
 
     with console.progress("inventory", len(written), count):
         engine.run(lambda p: p | "Chunks" >> beam.Create(work) | TakeInventory(job), tasks=len(work))
-    return [part for part, path in enumerate(written) if workspace.corpus.exists(path)]
 
 
-def _write(workspace: Workspace, folder: str, parts: Sequence[int], grouped: Mapping[str, Grouped]) -> None:
-    corpus = workspace.corpus
+def _write(workspace: Workspace, target: Target, grouped: Grouped) -> None:
+    corpus, folder = workspace.corpus, target.folder
+    parts = [n for n in range(target.parts) if corpus.exists(part_path(folder, n))]
     tables = [read_part(corpus, rejects_path(folder, part)) for part in parts]
-    rejects = [x for g in grouped.values() for x in g.rejects]
+    rejects = list(grouped.rejects)
     rejects += [x for table in tables for x in arrow.from_table(Reject, table)]
     rejects.sort(key=lambda r: (r.source, r.case_id or "", r.reason, r.detail, r.path or ""))
     commit.create_bytes(table_bytes(Reject, rejects), corpus, f"{folder}/rejects.parquet")
     content = {
-        "counts": {source: g.counts for source, g in sorted(grouped.items())},
+        "counts": {target.source: grouped.counts},
         "patient_key": workspace.keys.fingerprint,
-        "parts": list(parts),
+        "parts": parts,
     }
     # The header comes last: an inventory without it is not there.
     commit.create_same(canonical.pretty(content), corpus, f"{folder}/inventory.json")
 
 
-def _digest(workspace: Workspace, listings: Mapping[str, list[ListedObject]]) -> str:
+def _digest(workspace: Workspace, source: str, listing: Sequence[ListedObject]) -> str:
+    recipe = workspace.recipe.without_locations()
     content = {
-        "sources": {i: s.model_dump(mode="json") for i, s in workspace.sources.items()},
-        "recipe": workspace.recipe.without_locations(),
+        "source": workspace.sources[source].model_dump(mode="json"),
+        "recipe": {section: recipe[section] for section in READ_BY},
         "patient_key": workspace.keys.fingerprint,
-        "listings": {s: [(o.path, o.bytes, o.version) for o in listing] for s, listing in listings.items()},
+        "listing": [(o.path, o.bytes, o.version) for o in listing],
     }
     return canonical.digest(content)
 
@@ -184,9 +196,15 @@ def _digest(workspace: Workspace, listings: Mapping[str, list[ListedObject]]) ->
 def _load(workspace: Workspace, folder: str) -> Taken:
     corpus = workspace.corpus
     content = json.loads(corpus.read(f"{folder}/inventory.json"))
-    counts = {source: Counts(**c) for source, c in content["counts"].items()}
-    rejects = arrow.from_table(Reject, read_part(corpus, f"{folder}/rejects.parquet"))
-    parts = [partial(read_part, corpus, part_path(folder, part)) for part in content["parts"]]
+    counts: dict[str, Counts] = {}
+    rejects: list[Reject] = []
+    parts: list[partial[pa.Table]] = []
+    # A folder holds the inventory of one source, or names those of several.
+    for base in content.get("folders", {"": folder}).values():
+        of_source = json.loads(corpus.read(f"{base}/inventory.json"))
+        counts |= {source: Counts(**c) for source, c in of_source["counts"].items()}
+        rejects += arrow.from_table(Reject, read_part(corpus, f"{base}/rejects.parquet"))
+        parts += [partial(read_part, corpus, part_path(base, part)) for part in of_source["parts"]]
     return Taken(InventoryTable(parts, rejects, content["patient_key"]), counts, folder)
 
 

@@ -7,7 +7,7 @@ inventory hold a digest of each case's objects, so that a million cases are two 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -40,11 +40,11 @@ def drift(made_of: pa.Table, found: pa.Table) -> tuple[Drift, ...]:
         found: the same columns of an inventory.
     """
     now = found.select(list(COLUMNS)).rename_columns(["case_id", "objects_now", "content_now"])
-    joined = made_of.select(list(COLUMNS)).join(now, keys="case_id", join_type="left outer")
-    gone = pc.is_null(joined["content_now"])
-    changed = pc.fill_null(pc.not_equal(joined["content_digest"], joined["content_now"]), False)
-    other = pc.fill_null(pc.not_equal(joined["objects_digest"], joined["objects_now"]), False)
-    touched = pc.and_not(other, changed)
+    joined: Any = made_of.select(list(COLUMNS)).join(now, keys="case_id", join_type="left outer")
+    gone: Any = pc.is_null(joined["content_now"])
+    changed: Any = pc.fill_null(pc.not_equal(joined["content_digest"], joined["content_now"]), False)
+    other: Any = pc.fill_null(pc.not_equal(joined["objects_digest"], joined["objects_now"]), False)
+    touched: Any = pc.and_not(other, changed)
     result = []
     for kind, mask in zip(KINDS, (gone, changed, touched), strict=True):
         cases = sorted(str(c) for c in joined.filter(mask)["case_id"].to_pylist())

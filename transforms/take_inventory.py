@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -63,28 +63,45 @@ def chunks(source: str, grouped: Grouped) -> list[Chunk]:
 
 
 @dataclass(frozen=True)
+class Target:
+    """Where the inventory of one source goes.
+
+    Attributes:
+        source: its id.
+        folder: where its listing lies and its parts go, below the corpus.
+        parts: part files its rows are written to.
+    """
+
+    source: str
+    folder: str
+    parts: int
+
+
+@dataclass(frozen=True)
 class InventoryJob:
     """What workers need to know; small, and the same for all of them.
 
     Attributes:
         out: where the corpus is.
-        folder: where listings lie and parts go, below the corpus.
+        targets: the sources to take an inventory of.
         roots: (source id, where its files are).
         sources: (source id, manifest as JSON).
         recipe: the recipe as JSON, for limits, label faults and estimates.
         secret: what pseudonyms are made with. It travels to workers and is written nowhere.
-        parts: part files the rows are written to.
         attempts: how often a failing request to a store is tried.
     """
 
     out: Place
-    folder: str
+    targets: tuple[Target, ...]
     roots: tuple[tuple[str, Place], ...]
     sources: tuple[tuple[str, str], ...]
     recipe: str
     secret: bytes
-    parts: int
     attempts: int = 4
+
+    def target(self, source: str) -> Target:
+        """Where the inventory of a source goes."""
+        return next(t for t in self.targets if t.source == source)
 
 
 class _Opened:
@@ -102,7 +119,7 @@ class _Opened:
     def grouped(self, source: str) -> Grouped:
         """The source's listing, grouped again: the same as the driver's, because grouping is pure."""
         if source not in self._grouped:
-            listing = read_listing(self.corpus, self._job.folder, source)
+            listing = read_listing(self.corpus, self._job.target(source).folder, source)
             read = self.stores[source].read
             self._grouped[source] = group(self.sources[source], listing, read, self.keys)
         return self._grouped[source]
@@ -205,21 +222,23 @@ class DiagnoseSeriesFn(beam.DoFn):
 
 
 class WritePartFn(beam.DoFn):
-    """(part number, rows) → the two files of one part, create-only: written twice they hold the same."""
+    """((source, part number) as text, rows) → the two files of one part, create-only: written twice they hold the same."""
 
     def __init__(self, job: InventoryJob):
         self._job = job
 
-    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[int]:
+    def process(self, element: tuple[str, Iterable[bytes]]) -> Iterator[str]:
         """Write the rows in a fixed order."""
-        part, rows = element
+        key, rows = element
+        source, _, number = key.partition("\n")
+        folder, part = self._job.target(source).folder, int(number)
         found = [parse_row(row) for row in sorted(rows)]
         corpus = CorpusStore(self._job.out)
         rejects = arrow.to_table(Reject, [r for f in found for r in f.rejects])
-        commit.create_bytes(_parquet(rejects), corpus, rejects_path(self._job.folder, part))
+        commit.create_bytes(_parquet(rejects), corpus, rejects_path(folder, part))
         # The cases come last: the driver looks for them alone.
-        commit.create_bytes(_parquet(case_rows(found)), corpus, part_path(self._job.folder, part))
-        yield part
+        commit.create_bytes(_parquet(case_rows(found)), corpus, part_path(folder, part))
+        yield key
 
 
 def case_rows(found: Iterable[Inventoried]) -> pa.Table:
@@ -264,15 +283,16 @@ class TakeInventory(beam.PTransform):
         return (
             (cases, series, instances[ReadInstancesFn.REJECTS])
             | "AllRows" >> beam.Flatten()
-            | "ToJson" >> beam.Map(_keyed_row, self.job.parts)
+            | "ToJson" >> beam.Map(_keyed_row, {t.source: t.parts for t in self.job.targets})
             | "GroupByPart" >> beam.GroupByKey()
             | "WritePart" >> beam.ParDo(WritePartFn(self.job))
         )
 
 
-def _keyed_row(found: Inventoried, parts: int) -> tuple[int, bytes]:
+def _keyed_row(found: Inventoried, parts: Mapping[str, int]) -> tuple[str, bytes]:
     row = canonical.dumps(found)
-    return zlib.crc32(row) % parts, row
+    source = found.case.source if found.case is not None else found.rejects[0].source
+    return f"{source}\n{zlib.crc32(row) % parts[source]}", row
 
 
 def part_path(folder: str, part: int) -> str:

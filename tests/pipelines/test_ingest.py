@@ -124,6 +124,25 @@ def test_an_unchanged_source_costs_a_listing_and_starts_no_engine(daily, monkeyp
     assert changed <= {"inventory.json", "sources.json"}
 
 
+def test_what_is_new_in_one_source_costs_no_header_of_another(daily, newcomers, monkeypatch):
+    from transforms import take_inventory
+
+    bucket, _, job = daily
+    shutil.copytree(newcomers[0], bucket.folder / SOURCE / newcomers[0].name)
+    read = Counter()
+    for name in ("inventory_case", "read_header"):
+        original = getattr(take_inventory, name)
+
+        def counting(files, *words, _original=original, **more):
+            read[getattr(files, "source", None) or next(w.id for w in words if hasattr(w, "layout"))] += 1
+            return _original(files, *words, **more)
+
+        monkeypatch.setattr(take_inventory, name, counting)
+    finished = job()
+    assert finished.published.manifest.number == 2
+    assert set(read) == {SOURCE}
+
+
 def test_changed_and_deleted_objects_of_published_cases_are_told(daily, capfd):
     bucket, workspace, job = daily
     samples = corpus_of(workspace).samples
