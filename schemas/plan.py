@@ -55,12 +55,14 @@ class ShardPlan:
 
 @dataclass(frozen=True)
 class RowsFile:
-    """`rows/<shard>-<sha>.parquet`: the index rows of a shard's samples, beside the marker that names it."""
+    """`rows/<shard>-<sha>.arrow.zst`: the index rows of a shard's samples, beside the marker that names it."""
 
     path: Annotated[str, "below the corpus"]
     bytes: Annotated[int, "size"]
     sha256: Annotated[str, "of the file"]
-    digest: Annotated[str, "sha256 of the rows' canonical JSON, a line each (parquet bytes differ between writers)"]
+    digest: Annotated[
+        str, "sha256 of the rows' canonical JSON, a line each (the file's bytes may differ between writers)"
+    ]
 
 
 @dataclass(frozen=True)

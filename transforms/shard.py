@@ -4,7 +4,7 @@ skip if its marker and its tar are there
 for each case in the planned order:  fetch -> read -> normalise -> check -> append to a tar on scratch
 close, hash, re-open and count
 create   shards/<split>/<source>-<n>-<sha>.tar     (content name: equal bytes, equal name)
-create   rows/<split>/<source>-<n>-<sha>.parquet   (the index rows of its samples, likewise)
+create   rows/<split>/<source>-<n>-<sha>.arrow.zst   (the index rows of its samples, likewise)
 create   commits/<shard>.<fingerprint>.json        the commit point; a loser adopts the winner
 """
 

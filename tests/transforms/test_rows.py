@@ -21,7 +21,7 @@ def test_rows_are_what_the_marker_says(world, marker):
     data = (world.corpus.folder / marker.rows.path).read_bytes()
     samples = read_samples(world.corpus, marker)
     assert (len(data), hashlib.sha256(data).hexdigest()) == (marker.rows.bytes, marker.rows.sha256)
-    assert marker.rows.path == f"rows/train/tiny-00000-{marker.rows.sha256[:16]}.parquet"
+    assert marker.rows.path == f"rows/train/tiny-00000-{marker.rows.sha256[:16]}.arrow.zst"
     assert marker.rows.digest == rows_digest(samples)
     assert marker.made == made_digest(s.case_id for s in samples)
     assert {s.shard for s in samples} == {marker.path}
