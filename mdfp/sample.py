@@ -43,7 +43,9 @@ class IntensityStats:
     mean: Annotated[float, "mean over all voxels"]
     std: Annotated[float, "standard deviation over all voxels"]
     percentiles: Annotated[tuple[float, ...], "values at 0.5, 1, 5, 25, 50, 75, 95, 99 and 99.5 percent"]
-    body_mean: Annotated[float | None, "mean of the body: voxels above -500 HU in CT, above the mean elsewhere; null when there are none"]
+    body_mean: Annotated[
+        float | None, "mean of the body: voxels above -500 HU in CT, above the mean elsewhere; null when there are none"
+    ]
     body_std: Annotated[float | None, "standard deviation of the body's voxels"]
 
 

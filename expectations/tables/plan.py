@@ -144,7 +144,8 @@ def _assignment_rows(
     flat = pa.array([c for s in shards for c in s.cases] or [""], pa.string())
     named: Any = flat.take(pa.array(np.where(fits, first[shard] + position, 0)))
     in_its_shard = fits & np.asarray(pc.equal(named, assignments["case_id"].combine_chunks()))
-    split_of: Any = pa.array([s.split for s in shards] or [None], pa.string()).take(pa.array(np.maximum(shard, 0)))
+    splits: list[str | None] = [s.split for s in shards]
+    split_of: Any = pa.array(splits or [None], pa.string()).take(pa.array(np.maximum(shard, 0)))
     split = assignments["split"].combine_chunks()
     same_split = (shard >= 0) & np.asarray(pc.fill_null(pc.equal(split_of, split), False))
     out: Any = pc.is_valid(assignments["left_out"]).combine_chunks()

@@ -35,8 +35,8 @@ def make_row(case: Case, objects: Iterable[ObjectRecord], study_day: int | None)
     """The row of a case, with its digests."""
     ordered = sorted(objects, key=lambda o: (o.array, o.ordinal, o.path))
     held = tuple(CaseObject(o.path, o.bytes, o.version, o.array, o.ordinal, o.structure) for o in ordered)
-    plain = [[o.path, o.bytes, o.version, o.array, o.ordinal, o.structure] for o in held]
-    stable = [[*o[:2], stable_version(str(o[2])), *o[3:]] for o in plain]
+    plain: list[list[object]] = [[o.path, o.bytes, o.version, o.array, o.ordinal, o.structure] for o in held]
+    stable: list[list[object]] = [[*o[:2], stable_version(str(o[2])), *o[3:]] for o in plain]
     return InventoryRow(
         **{name: getattr(case, name) for name in Case.__dataclass_fields__},
         objects=held,
