@@ -10,8 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import apache_beam as beam
-
 from mdfp.errors import MdfpError
 from pipelines import logs, withdrawal
 from pipelines.console import Console
@@ -27,6 +25,7 @@ from transforms.plan import duplicates, files, planner
 from transforms.plan.planner import Plan
 from transforms.plan.published import Published
 from transforms.plan.published import load as load_published
+from transforms.references import References
 from transforms.rows import made_digest, read_rows
 from transforms.same_code import require_same_code
 from transforms.shard import committed
@@ -177,7 +176,7 @@ def build_missing(
             return ticks.count() if ticks else _committed_cases(workspace, plan, missing)
 
         with console.progress("build", cases, count), logs.following(Path(folder) / "log", console.log):
-            engine.run(lambda p: p | "ShardNumbers" >> beam.Create(missing) | transform, tasks=len(missing))
+            engine.run(lambda p: p | "ShardNumbers" >> References(missing) | transform, tasks=len(missing))
     return len(missing)
 
 

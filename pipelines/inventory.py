@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import apache_beam as beam
 import pyarrow as pa
 import pyarrow.compute as pc
 from rich.table import Table
@@ -25,6 +24,7 @@ from transforms import commit
 from transforms.layouts.group import Counts, Grouped, group
 from transforms.plan.inventory import InventoryTable, records_of
 from transforms.publish import table_bytes
+from transforms.references import References
 from transforms.store import ListedObject
 from transforms.take_inventory import (
     InventoryJob,
@@ -162,7 +162,7 @@ def _read_headers(
         return sum(workspace.corpus.exists(p) for p in written)
 
     with console.progress("inventory", len(written), count):
-        engine.run(lambda p: p | "Chunks" >> beam.Create(work) | TakeInventory(job), tasks=len(work))
+        engine.run(lambda p: p | "Chunks" >> References(work) | TakeInventory(job), tasks=len(work))
 
 
 def _write(workspace: Workspace, target: Target, grouped: Grouped) -> None:

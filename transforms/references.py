@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import pickle
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
 
 PER_BLOCK = 2_000
-"""References that travel as one element. A job request may hold 10 MB in all; 200,000 row numbers are half a megabyte."""
+"""References that are compressed together."""
 
 
 @dataclass
 class References(beam.PTransform):
     """Row numbers, or other small values, in the order given.
 
-    They are part of the graph that an engine is sent, so they are packed there and unpacked by the first worker.
+    They are part of the graph that an engine is sent: packed there, and unpacked by the first worker. `beam.Create` would
+    send each as an element of its own, several times as large. What follows spreads them.
 
     Attributes:
         values: what can be pickled; of types that workers can import.
@@ -27,8 +28,19 @@ class References(beam.PTransform):
     values: Sequence[Any]
 
     def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection:
-        """Two steps: the packed blocks, and what is in them."""
-        return begin | "Packed" >> beam.Create(packed(self.values)) | "Unpack" >> beam.FlatMap(unpacked)
+        """One step."""
+        return begin | "Start" >> beam.Impulse() | "Unpack" >> beam.ParDo(_UnpackFn(packed(self.values)))
+
+
+class _UnpackFn(beam.DoFn):
+    """Holds the packed values, and gives them."""
+
+    def __init__(self, blocks: list[bytes]):
+        self._blocks = blocks
+
+    def process(self, start: bytes) -> Iterator[Any]:
+        for block in self._blocks:
+            yield from unpacked(block)
 
 
 def packed(values: Sequence[Any]) -> list[bytes]:
