@@ -138,7 +138,7 @@ def _on_s3(folder: Path) -> Iterable[Death]:
         os.environ.update(started.environment)
         import fsspec
 
-        fsspec.filesystem(started.protocol, **started.options).mkdir("kills")
+        fsspec.filesystem(started.protocol, **started.options).call_s3("create_bucket", Bucket="kills")
         ground = Ground(folder / "s3", lambda name: f"s3://kills/{name}", dict(started.environment))
         for death in real.deaths(ground, rounds=(1, 2)):
             yield Death(f"s3: {death.point}", death.killed, death.violations)

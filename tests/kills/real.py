@@ -101,7 +101,7 @@ class Ground:
                 if name.startswith(PART_PREFIX):
                     continue
                 if path.startswith(("shards/", "rows/")):
-                    said = name.rsplit(".", 1)[0].rsplit("-", 1)[-1]
+                    said = name.rsplit("-", 1)[-1].partition(".")[0]
                     if not hashlib.sha256(data).hexdigest().startswith(said):
                         yield f"{path}: its bytes are not those that its name says"
                 elif path.startswith(("commits/", "manifests/")) or name == "plan.json":
@@ -243,17 +243,19 @@ def small_disk(folder: Path, kib: int) -> Iterator[Path]:
     folder.mkdir()
     words = ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(folder)]
     if subprocess.run(words, capture_output=True, check=False).returncode:
+        folder.rmdir()
         raise PermissionError("no file system can be mounted here")
     try:
         yield folder
     finally:
         subprocess.run(["umount", str(folder)], check=True)
+        folder.rmdir()
 
 
 def full_scratch(ground: Ground, *, blind: bool) -> Death:
     """Scratch is a file system too small for any shard; `blind`: it fills up while a tar is being written."""
     order = ground.new(blind=blind)
-    with small_disk(ground.folder / "small", 8) as small:
+    with small_disk(ground.folder / "small", 4) as small:
         status = ended(start(again(order, scratch=str(small))))
         found = [] if status == FAILED else [f"a writer with a full scratch ended with {status}, expected {FAILED}"]
         said = Path(f"{small}.error").read_text()
