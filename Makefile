@@ -10,7 +10,7 @@ BENCH  ?= .venv-bench
 
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help demo test stores kills lint types check torch bench-preprocess bench-stream bench-pipeline check-infra constraints schemas clean
+.PHONY: help demo test stores engines fetch-engines kills lint types check torch bench-preprocess bench-stream bench-pipeline check-infra constraints schemas clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -65,6 +65,14 @@ bench-stream: $(BENCH)/.ready
 # make stores   real object stores on this machine, and what was proved on each (STORES=versitygw for one of them)
 stores: $(READY)
 	$(BIN)/python -m infra.servers prove $(STORES)
+
+# make engines  one corpus on every engine, byte by byte the same (ENGINES="local spark-local" for some of them)
+# make fetch-engines   Prism, the job servers of Spark and Flink, and Spark itself, pinned, into the cache
+engines: $(READY)
+	$(BIN)/python -m infra.engines prove $(ENGINES)
+
+fetch-engines: $(READY)
+	$(BIN)/python -m infra.engines fetch
 
 # make kills    what dies, races and fails, and what is left of it (KILLS=ci for the part that is quick)
 kills: $(READY)

@@ -15,6 +15,9 @@ python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 
 python3 -c 'import ensurepip, venv' 2>/dev/null || need python3-venv python3-venv
 # A second reader of DICOM to agree with.
 need dcm2niix dcm2niix
+# Spark's and Flink's job servers (make engines) are put together by Maven, which brings Java; Prism by Go 1.26, which a Go
+# from 1.21 on fetches itself.
+need mvn maven
 # Stores on this machine (make stores): a web server, and what Azurite runs on. Their services are not started.
 export RUNLEVEL=1
 PATH=$PATH:/usr/sbin need nginx nginx-light

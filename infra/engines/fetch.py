@@ -19,6 +19,10 @@ class FetchError(Exception):
     """Something could not be fetched, or is not what it must be."""
 
 
+class NotHereError(FetchError):
+    """This machine lacks the program that would fetch it."""
+
+
 def fetched(artifact: Artifact, make: Make) -> bool:
     """Fetch an artifact unless it is there; returns whether it was not.
 
@@ -53,10 +57,11 @@ def run(command: Sequence[str], *, missing: str, **options: object) -> str:
         options: of subprocess.run.
 
     Raises:
-        FetchError: it is not there, or it failed.
+        NotHereError: there is no such program.
+        FetchError: it failed.
     """
     if shutil.which(command[0]) is None:
-        raise FetchError(missing)
+        raise NotHereError(missing)
     ended = subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **options  # type: ignore[call-overload]
     )  # fmt: skip

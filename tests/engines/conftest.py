@@ -23,6 +23,9 @@ KEY = "a key for tests, of sixteen bytes and more"
 ASKED = "MDFP_ENGINES"
 """Engines to run, as `make engines` sets it; without it these tests are left out."""
 
+ABSENT = "MDFP_ENGINES_ABSENT"
+"""Engines that lack a program on this machine, for the last line."""
+
 
 @dataclass(frozen=True)
 class Tried:
@@ -105,7 +108,9 @@ def pytest_unconfigure(config):
             f"{word:14} {version:{wide}} {f'{row.seconds:8.1f}' if row else '       -'}  "
             f"{('yes' if row.equal else 'NO') if row else 'DID NOT RUN'}\n"
         )
-    write(f"engines: {sum(r.equal for r in ROWS.values())} of {len(asked())} equal\n")
+    absent = os.environ.get(ABSENT, "")
+    rest = f"; cannot run here: {absent}" if absent else ""
+    write(f"engines: {sum(r.equal for r in ROWS.values())} of {len(asked())} equal{rest}\n")
     sys.stdout.flush()
 
 
