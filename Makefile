@@ -10,7 +10,7 @@ BENCH  ?= .venv-bench
 
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help demo test stores engines fetch-engines kills lint types check torch bench-preprocess bench-stream bench-pipeline check-infra constraints schemas clean
+.PHONY: help demo test stores engines fetch-engines kills lint types check torch bench-preprocess bench-stream bench-pipeline bench-scale check-infra constraints schemas clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -47,6 +47,7 @@ torch: $(READY)
 
 # make bench-preprocess / bench-stream   side by side with peers, in an environment of their own
 # make bench-pipeline   a whole build against its bare kernels
+# make bench-scale   plan and publish for a million cases (6 GB in build/scale), and what the graph costs
 $(BENCH)/.ready: benchmarks/constraints.txt pyproject.toml
 	test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
 	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=24'
@@ -58,6 +59,11 @@ bench-preprocess: $(BENCH)/.ready
 
 bench-pipeline: $(READY)
 	$(BIN)/python -m benchmarks.pipeline
+
+bench-scale: $(READY)
+	rm -rf build/scale && mkdir -p build/scale
+	$(BIN)/python -m benchmarks.graph build/scale/graph
+	$(BIN)/python -m benchmarks.scale build/scale/million
 
 bench-stream: $(BENCH)/.ready
 	$(BENCH)/bin/python -m benchmarks.stream

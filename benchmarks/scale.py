@@ -1,6 +1,6 @@
 """Plan and publish for a million cases: seconds, peak memory and rows, on tables alone (no pixels, no network).
 
-    python benchmarks/scale.py FOLDER --cases 1000000
+    python -m benchmarks.scale FOLDER --cases 1000000
 
 writes an inventory as the inventory's workers do (40 objects a case), plans it, writes markers and index rows as the build's
 workers do (20 structures a sample), and publishes. Plan and publish each run in a process of their own. The tars are sparse
@@ -180,8 +180,14 @@ def write_inventory(root: Path, cases: int) -> None:
         ]
         for job in jobs:
             job.result()
+    finish_inventory(workspace, len(starts))
+
+
+def finish_inventory(workspace: Workspace, parts: int) -> None:
+    """What the inventory's driver writes when all parts are there."""
+    root = Path(workspace.corpus.root)
     (root / FOLDER / "rejects.parquet").write_bytes(table_bytes(Reject, []))
-    content = {"counts": {}, "patient_key": workspace.keys.fingerprint, "parts": list(range(len(starts)))}
+    content = {"counts": {}, "patient_key": workspace.keys.fingerprint, "parts": list(range(parts))}
     (root / FOLDER / "inventory.json").write_bytes(canonical.pretty(content))
     (root / "inventory/LATEST").write_text(f"{FOLDER}\n")
 
@@ -395,7 +401,7 @@ STAGES: dict[str, Callable[[Path], dict[str, object]]] = {"plan": measure_plan, 
 
 def run_stage(stage: str, root: Path) -> dict[str, object]:
     """A stage in a process of its own: what it says, its seconds and its peak memory."""
-    words = [sys.executable, __file__, str(root), "--stage", stage]
+    words = [sys.executable, "-m", "benchmarks.scale", str(root), "--stage", stage]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{stage} failed:\n{done.stderr}")
@@ -414,7 +420,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         start = time.perf_counter()
         facts = STAGES[options.stage](options.folder)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        facts |= {"seconds": round(time.perf_counter() - start, 1), "peak_gb": round(peak, 2)}
+        facts |= {"seconds": round(time.perf_counter() - start, 1), "cpu_seconds": round(time.process_time(), 1)}
+        facts |= {"peak_gb": round(peak, 2)}
         print(json.dumps(facts))
         return
     for stage in [options.stage] if options.stage else ("inventory", "plan", "commits", "publish"):
