@@ -8,7 +8,7 @@ uint8. Readers take turns in every round, so that a busy machine is busy for all
 
 | reader | what it does |
 | --- | --- |
-| mdfp | `corpus.loader(crops=…)`: ranged, blocks decoded as touched, any sample in any order |
+| mdfp | `corpus.loader(crops=…)`: ranged, the blocks that a visit touches decoded once, any sample in any order |
 | mdfp, foreground | the same, half of the crops placed on a structure |
 | webdataset npy | a tar of `.npy` members through `WebDataset(…).decode()`, then cropped: every volume is read whole |
 | webdataset npy view | the same with `numpy.frombuffer` in place of `.decode()`: no second copy |
