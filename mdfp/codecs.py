@@ -23,7 +23,7 @@ int16 volume that gzip compresses 2.9 times, its uint8 mask of 15 organs; crops 
 lz4 reads faster and takes 15-50 % more room (research said 2.8 against 3.8); bytedelta saves 5 % and is a plug-in that
 other builds of blosc2 may lack; chunks below 96 spend their time in set-up, 0.4 ms each. Smaller blocks waste less of what
 a crop touches and cost more for each: with the blocks of a visit's crops decoded once (`mdfp.pieces`), 16×32×32, 24³ and
-32³ give the same crops per second, and so do lz4 masks, four times as large.
+32³ give the same crops per second to a tenth, and so do lz4 masks, four times as large.
 """
 
 from __future__ import annotations
