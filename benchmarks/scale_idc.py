@@ -17,7 +17,8 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -62,6 +63,9 @@ ROWS_PER_PART = 20_000
 STORED_SHARE = 0.3
 """Bytes in a shard over bytes in the archive, assumed for every modality: a CT at 1.5 mm, compressed."""
 
+MAX_SERIES_MB = 60_000
+"""Larger ones (a few slides) are excluded: a shard of one would break the plan's own expectation of sizes."""
+
 SLICE_VOXELS = 512 * 512
 MIN_SLICES = 40
 VCPUS = 256
@@ -77,8 +81,19 @@ def series_table(file: Path | None) -> pa.Table:
     )
 
 
-def workspace_of(root: Path, collections: Sequence[str]) -> Workspace:
-    """A workspace in which every collection is a source; terms that allow any use are accepted."""
+def sources_of(table: pa.Table) -> list[str]:
+    """Ids of the sources that the archive's collections are."""
+    return sorted(c.replace("_", "-") for c in pc.unique(table["collection_id"]).to_pylist())
+
+
+def workspace_of(root: Path, collections: Sequence[str], exclude: Mapping[str, Sequence[str]]) -> Workspace:
+    """A workspace in which every collection is a source; terms that allow any use are accepted.
+
+    Args:
+        root: of the corpus.
+        collections: ids of the sources.
+        exclude: cases of each that the recipe leaves out.
+    """
     sources = {
         name: Source.model_validate(
             {
@@ -86,7 +101,7 @@ def workspace_of(root: Path, collections: Sequence[str]) -> Workspace:
                 "title": name,
                 "terms": {"license": "CC-BY-4.0"},
                 "patient": {"namespace": name},
-                "layout": {"kind": "dicom", "name": "image"},
+                "layout": {"kind": "dicom"},
             }
         )
         for name in collections
@@ -95,7 +110,7 @@ def workspace_of(root: Path, collections: Sequence[str]) -> Workspace:
         {
             "corpus": "idc",
             "out": str(root),
-            "sources": [{"id": name} for name in collections],
+            "sources": [{"id": name, "exclude": list(exclude.get(name, ()))} for name in collections],
             "terms": {"accept": ["CC-BY-3.0", "CC-BY-4.0"]},
             "geometry": {"spacing_mm": [1.5, 1.5, 1.5]},
             "labels": "image_only",
@@ -158,7 +173,7 @@ def inventory_rows(table: pa.Table) -> pa.Table:
 
 def write_inventory(root: Path, table: pa.Table) -> None:
     """The inventory of the table, where the inventory stage would put it."""
-    workspace = workspace_of(root, ())
+    workspace = workspace_of(root, sources_of(table), {})
     workspace.claim()
     starts = range(0, table.num_rows, ROWS_PER_PART)
     for part, start in enumerate(starts):
@@ -170,9 +185,13 @@ def write_inventory(root: Path, table: pa.Table) -> None:
 
 def measure_plan(root: Path, table: pa.Table) -> dict[str, object]:
     """Plan it."""
-    names = sorted(c.replace("_", "-") for c in pc.unique(table["collection_id"]).to_pylist())
-    del table
-    made = make_plan(workspace_of(root, names), Selection(), Console(quiet=True, as_json=True))
+    names = sources_of(table)
+    huge = inventory_rows(table.filter(pc.greater(table["series_size_MB"], MAX_SERIES_MB)))
+    exclude: dict[str, list[str]] = defaultdict(list)
+    for source, case_id in zip(huge["source"].to_pylist(), huge["case_id"].to_pylist(), strict=True):
+        exclude[source].append(case_id)
+    del table, huge
+    made = make_plan(workspace_of(root, names, exclude), Selection(), Console(quiet=True, as_json=True))
     return {
         "series": made.table.num_rows,
         "planned": made.planned,

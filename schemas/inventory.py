@@ -40,7 +40,7 @@ class InventoryRow(Case):
 
 @dataclass(frozen=True)
 class WorkRow(Case):
-    """A case as a worker reads it: one row of the row group that is its shard."""
+    """A case as a worker reads it: one row of the batch that is its shard."""
 
     objects: Annotated[tuple[CaseObject, ...], "its objects, by array, ordinal and path"]
     group: Annotated[str, "cases that must not be split apart share it"]

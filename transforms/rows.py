@@ -51,7 +51,12 @@ def rows_bytes(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table.combine_chunks())
-    return bytes(pa.Codec("zstd", compression_level=LEVEL).compress(sink.getvalue(), asbytes=True))
+    return compress(sink.getvalue())
+
+
+def compress(data: pa.Buffer) -> bytes:
+    """Bytes of an Arrow stream or file, compressed as a whole."""
+    return bytes(pa.Codec("zstd", compression_level=LEVEL).compress(data, asbytes=True))
 
 
 def made_digest(case_ids: Iterable[str]) -> str:

@@ -1,10 +1,10 @@
-"""A plan on disk: one JSON file to review, tables of its cases and shards, and files whose row groups are a shard's work.
+"""A plan on disk: one JSON file to review, tables of its cases and shards, and files whose batches are a shard's work.
 
     plan.json          the header: what is built, after what, and totals
     cases.parquet      a row for each case of the inventory: where it goes, or why it is left out
     shards.parquet     a row for each shard
     rejects.parquet    what the inventory left out
-    work/00000.parquet the cases and objects of shards 0 to 15, a row group each; 00001: of 16 to 31; and so on
+    work/00000.arrow.zst   the cases and objects of shards 0 to 15, a record batch each; 00001: of 16 to 31; and so on
 
 A plan's id does not depend on when local files were changed, its tables do: a folder that was copied gives the same plan
 and other versions of its objects. So a folder's name holds the plan's edition too.
@@ -150,7 +150,7 @@ class WorkFolder:
     def batches(self) -> Iterator[pa.Table]:
         """Rows with the columns of a `WorkRow`, a file at a time, in the order of the shards."""
         for number in range(work.file_count(self.shards)):
-            yield _table(self.store, work.file_path(self.base, number))
+            yield work.open_file(self.store.read(work.file_path(self.base, number))).read_all()
 
 
 def planned_objects(store: CorpusStore, base: str) -> pa.Table:
@@ -209,7 +209,7 @@ class PlanReader:
         self.header = read_header(store, base)
         self._store, self._base = store, base
         self._shards = pq.read_table(pa.BufferReader(_shards_bytes(store, base)))
-        self._open: tuple[int, pq.ParquetFile] | None = None
+        self._open: tuple[int, Any] | None = None
 
     @property
     def shards(self) -> tuple[ShardPlan, ...]:
@@ -219,9 +219,8 @@ class PlanReader:
     def work(self, number: int) -> ShardWork:
         """The work of the shard in that row of the shard table."""
         (shard,) = arrow.from_table(ShardPlan, self._shards.slice(number, 1))
-        rows = self._file(number // work.SHARDS_PER_FILE).read_row_group(
-            number % work.SHARDS_PER_FILE, use_threads=False
-        )
+        batch = self._file(number // work.SHARDS_PER_FILE).get_batch(number % work.SHARDS_PER_FILE)
+        rows = pa.Table.from_batches([batch])
         records = list(records_of(rows))
         holes = dict(zip(shard.holes, shard.hole_details, strict=True))
         assignments = tuple(
@@ -243,8 +242,8 @@ class PlanReader:
         objects = tuple(o for _, those in records for o in those)
         return ShardWork(shard, tuple(case for case, _ in records), objects, assignments)
 
-    def _file(self, number: int) -> pq.ParquetFile:
+    def _file(self, number: int) -> Any:
         if self._open is None or self._open[0] != number:
             data = self._store.read(work.file_path(self._base, number))
-            self._open = number, pq.ParquetFile(pa.BufferReader(data))
+            self._open = number, work.open_file(data)
         return self._open[1]
