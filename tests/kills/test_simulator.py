@@ -47,7 +47,7 @@ def test_seeds_cover_every_kind_in_every_weather():
     by_kind = Counter((s.kind, s.weather.refused > 0) for s in scenarios)
     assert set(by_kind) == {(kind, storm) for kind in KINDS for storm in (False, True)}
     assert min(by_kind.values()) >= 60
-    assert sum(not s.honours for s in scenarios) >= 40
+    assert sum(not s.honours for s in scenarios) >= 25  # one driver only: see docs/guarantees.md
     assert sum(s.unstable for s in scenarios) >= 40
     assert sum(s.full > 0 for s in scenarios) >= 100
     assert sum(s.sources_down > 0 for s in scenarios) >= 100
