@@ -131,7 +131,9 @@ class Raw:
     ) -> tuple[subprocess.CompletedProcess[str], float]:
         """Run all four stages from a working directory that is not the checkout; returns what it took, too."""
         roots = [w for s in phantom.SOURCES for w in ("--root", f"{s}={self.folder / s}")]
-        words = [sys.executable, "-m", "pipelines", "run", str(RECIPE), "--out", str(out), *roots, "--max-holes", "0.9"]
+        # -P keeps this process from importing what lies where it stands, and says nothing to workers: that is ours to do.
+        words = [sys.executable, "-P", "-m", "pipelines", "run", str(RECIPE), "--out", str(out), *roots]
+        words += ["--max-holes", "0.9"]
         words += [*more, *(("--", *beam) if beam else ())]
         environment = ENVIRONMENT | {"MDFP_PATIENT_KEY": KEY, "PYTHONPATH": str(CHECKOUT)} | env
         start = time.monotonic()
