@@ -42,6 +42,7 @@ from mdfp.sample import (
     SampleLabel,
     StructureState,
 )
+from pipelines import index_rows
 from pipelines.build import Built, audit
 from pipelines.console import Console
 from pipelines.plan import plan as make_plan
@@ -58,7 +59,7 @@ from transforms.plan.inventory import make_row
 from transforms.plan.planner import Selection
 from transforms.pseudonym import PatientKeys
 from transforms.publish import table_bytes
-from transforms.rows import made_digest, read_rows, rows_bytes, rows_path
+from transforms.rows import made_digest, rows_bytes, rows_path
 from transforms.shard import marker_path, shard_path
 from transforms.store import CorpusStore
 from transforms.take_inventory import part_path, rejects_path
@@ -374,7 +375,7 @@ def measure_publish(root: Path) -> dict[str, object]:
     clock.lap("read the plan")
     built = Built(made, audit(workspace, made))
     clock.lap("audit")
-    twins = duplicates.resolve([], (read_rows(workspace.corpus, m, duplicates.COLUMNS) for m in built.markers))
+    twins = duplicates.resolve([], index_rows.each(workspace.corpus, built.markers, duplicates.COLUMNS))
     clock.lap("duplicates")
     done = publish(workspace, built, Console(quiet=True, as_json=True))
     clock.lap("publish")

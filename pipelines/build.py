@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mdfp.errors import MdfpError
-from pipelines import logs, withdrawal
+from pipelines import index_rows, logs, withdrawal
 from pipelines.console import Console
 from pipelines.runner import Engine
 from pipelines.workspace import Workspace
@@ -26,7 +26,7 @@ from transforms.plan.planner import Plan
 from transforms.plan.published import Published
 from transforms.plan.published import load as load_published
 from transforms.references import References
-from transforms.rows import made_digest, read_rows
+from transforms.rows import made_digest
 from transforms.same_code import require_same_code
 from transforms.shard import committed
 from transforms.ticks import Ticks
@@ -108,7 +108,7 @@ def build(workspace: Workspace, plan: Plan, engine: Engine, options: BuildOption
         built = Built(plan, audit(workspace, plan))
         if workspace.recipe.duplicates == "keep":
             break
-        fresh = (read_rows(workspace.corpus, m, duplicates.COLUMNS) for m in built.markers if m.rows)
+        fresh = index_rows.each(workspace.corpus, built.markers, duplicates.COLUMNS)
         earlier = published.batches(duplicates.COLUMNS) if published else iter(())
         twins = duplicates.resolve(earlier, fresh)
         if not twins:

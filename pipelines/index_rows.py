@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -53,6 +55,15 @@ class Passed:
     pieces: list[tuple[Callable[[], pa.Table], pa.Array]] = field(default_factory=list)
     patients: dict[str, set[str]] = field(default_factory=dict)
 
+    def add(self, chunk: Chunk, rows: Sequence[int], keys: pa.ChunkedArray) -> None:
+        """Remember the keys of a chunk whose pieces have so many rows."""
+        # Copied: a column that was read is a view of its whole file, and would keep that in memory.
+        copied = keys.combine_chunks().take(pa.array(np.arange(len(keys))))
+        start = 0
+        for read, count in zip(chunk.pieces, rows, strict=True):
+            self.pieces.append((read, copied.slice(start, count)))
+            start += count
+
     def find(self, keys: Collection[str]) -> list[Sample]:
         """The samples of these keys, read again."""
         wanted = pa.array(sorted(keys), pa.string())
@@ -66,6 +77,14 @@ class Passed:
     def patients_of_splits(self) -> Counter[str]:
         """Patients of each split."""
         return Counter({split: len(those) for split, those in self.patients.items()})
+
+
+def each(store: CorpusStore, markers: Iterable[Marker], columns: Sequence[str]) -> Iterator[pa.Table]:
+    """These columns of the rows of each shard, in order; some shards are read at a time."""
+    with ThreadPoolExecutor(READERS) as pool:
+        todo = iter([m for m in markers if m.rows is not None])
+        while group := list(itertools.islice(todo, 8 * READERS)):
+            yield from pool.map(lambda m: read_rows(store, m, columns), group)
 
 
 def chunks(store: CorpusStore, number: int, markers: Sequence[Marker], published: Published | None) -> list[Chunk]:
@@ -112,9 +131,8 @@ def walk(todo: Sequence[Chunk], passed: Passed, scratch: Path | None) -> Iterato
             upcoming = others.submit(_read, todo[number + 1], readers) if number + 1 < len(todo) else None
             empty = arrow.to_table(Sample, [])
             table = pa.concat_tables([empty, *tables], promote_options="permissive").combine_chunks()
-            passed.pieces += [
-                (read, rows["key"].combine_chunks()) for read, rows in zip(chunk.pieces, tables, strict=True)
-            ]
+            passed.add(chunk, [t.num_rows for t in tables], table["key"])
+            del tables
             for split in pc.unique(table["split"]).to_pylist():
                 those = pc.unique(table.filter(pc.equal(table["split"], split))["patient"]).to_pylist()
                 passed.patients.setdefault(split, set()).update(those)

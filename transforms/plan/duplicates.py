@@ -85,7 +85,7 @@ def _slim(table: pa.Table, *, old: bool) -> pa.Table:
     values = pc.struct_field(pc.list_flatten(labels), "content_hash")
     lengths = np.asarray(pc.list_value_length(labels).fill_null(0))
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
-    return pa.table(
+    slim = pa.table(
         {
             "case_id": table["case_id"],
             "source": table["source"],
@@ -95,6 +95,8 @@ def _slim(table: pa.Table, *, old: bool) -> pa.Table:
             "old": pa.array(np.full(table.num_rows, old)),
         }
     )
+    # Copied: a column that was read is a view of its whole file, and would keep that in memory.
+    return slim.take(pa.array(np.arange(table.num_rows)))
 
 
 def _pixels(images: pa.ListArray) -> pa.Array:

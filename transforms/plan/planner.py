@@ -183,6 +183,8 @@ def make_plan(
     del candidates, building, split_of
 
     entries = _palette(recipe, sources, published)
+    decided = _decided(table, cases, verdicts, places, packs)
+    del table, cases, verdicts, places  # a million of each
     plan = Plan(
         corpus=recipe.corpus,
         generation=published.manifest.number + 1 if published else 1,
@@ -195,7 +197,7 @@ def make_plan(
         sources={i: s.model_dump(mode="json") for i, s in sorted(sources.items())},
         palette=entries,
         relations=palettes.relations(entries),
-        table=_decided(table, cases, verdicts, places, packs),
+        table=decided,
         shards=(),
         rejects=tuple(
             sorted(found.rejects, key=lambda r: (r.source, r.case_id or "", r.reason, r.detail, r.path or ""))

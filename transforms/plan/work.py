@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 SHARDS_PER_FILE = 16
 """Shards whose work shares a file: a worker reads one such file for each shard it builds, a few MB."""
 
-BUCKET_OBJECTS = 1_000_000
+BUCKET_OBJECTS = 500_000
 """Objects of the cases that are in memory at a time, about: 100 bytes each, twice while they are put in order."""
 
-BUCKET_CASES = 25_000
+BUCKET_CASES = 15_000
 """Cases in memory at a time, about: their headers take up to 2 kB each."""
 
 WRITERS = 2
@@ -125,14 +125,14 @@ def _cut(plan: Plan, place: dict[str, int], first: npt.NDArray[np.int64], scratc
 
 
 def _chunks(batches: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """The planned columns of the rows, in tables of up to about `BUCKET_OBJECTS / 4` objects, so that cuts are few."""
+    """The planned columns of the rows, in tables of up to about `BUCKET_OBJECTS / 2` objects, so that cuts are few."""
     names = [f.name for f in _schema() if f.name not in ("group", "fold")]
     held: list[pa.Table] = []
     count = 0
     for table in batches:
         held.append(table.select(names))
         count += sum(len(chunk.values) for chunk in table["objects"].chunks) + table.num_rows
-        if count > BUCKET_OBJECTS // 4:
+        if count > BUCKET_OBJECTS // 2:
             yield pa.concat_tables(held)
             held, count = [], 0
     if held:
