@@ -3,10 +3,10 @@
     python -m benchmarks.preprocess --repeats 3
 
 One process for each library and repetition, one thread each; libraries take turns in every repetition, so that a busy
-machine is busy for all. CPU seconds and peak memory are those of the process; the median is shown. Memory is in huge pages
-for all, or for none (`--pages usual`). Every library is given exactly our output grid. Image and label are compared with
-SimpleITK's linear (in double precision, not rounded) and nearest interpolation on that grid, at voxels that lie inside the
-input.
+machine is busy for all. CPU seconds and peak memory are those of the process; the median is shown. Memory is what the
+system gives by itself; `--pages huge` asks for huge pages, for all. Every library is given exactly our output grid. Image
+and label are compared with SimpleITK's linear (in double precision, not rounded) and nearest interpolation on that grid,
+at voxels that lie inside the input.
 
 | row | what it does |
 | --- | --- |
@@ -59,10 +59,10 @@ ONE_THREAD = dict.fromkeys(
     "1",
 )
 
-PAGES = {"huge": {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}, "usual": {}}
-"""Environment for the memory of all libraries alike. In huge pages, as in the worker processes of a build, a fresh 100 MB
-are not 25,000 page faults; glibc 2.35 and later read the variable, others do not mind. Usual pages are what a script of
-one's own gets."""
+PAGES = {"usual": {}, "huge": {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}}
+"""Environment for the memory of all libraries alike. Usual pages are what a script of one's own gets. In huge pages, which
+worker processes of a build ask for, a fresh 100 MB are not 25,000 page faults; glibc 2.35 and later read the variable,
+others do not mind."""
 
 
 def run(peer: str, folder: Path, size: str, pages: str) -> dict[str, float]:
@@ -154,7 +154,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--size", choices=["small", "full"], default="full")
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
-    parser.add_argument("--pages", choices=list(PAGES), default="huge", help="of memory, for all libraries alike")
+    parser.add_argument("--pages", choices=list(PAGES), default="usual", help="of memory, for all libraries alike")
     parser.add_argument(
         "--folder",
         type=Path,
