@@ -68,6 +68,9 @@ MAX_SERIES_MB = 60_000
 
 SLICE_VOXELS = 512 * 512
 MIN_SLICES = 40
+MAX_SLICES = 2_000
+"""Series of more instances (one in 450) are many volumes, which the diagnosis splits: memory is that of a volume."""
+
 VCPUS = 256
 
 
@@ -224,7 +227,7 @@ def ct_totals(table: pa.Table, seconds_per_300_slices: float) -> cost.Totals:
         bytes_out=int(stored.sum()),
         cpu_seconds=float(seconds.sum()),
         longest_shard_seconds=float(seconds.mean() * shard / stored.mean()),
-        peak_bytes=int(300e6 + 6 * slices.max() * SLICE_VOXELS),
+        peak_bytes=int(300e6 + 6 * min(slices.max(), MAX_SLICES) * SLICE_VOXELS),
     )
 
 

@@ -298,27 +298,6 @@ def overridden(header: ArrayHeader, source: Source, name: str) -> tuple[ArrayHea
     return changed, (Finding("geometry_override", header.name, detail),)
 
 
-def count_days(found: Iterable[Inventoried]) -> list[Inventoried]:
-    """Fill `days_from_first`: days since the first study of the same patient in the same source. Order is kept.
-
-    Args:
-        found: everything inventoried of one or more sources.
-    """
-    everything = list(found)
-    first: dict[tuple[str, str], int] = {}
-    for item in everything:
-        if item.case is not None and item.study_day is not None:
-            key = (item.case.source, item.case.patient)
-            first[key] = min(first.get(key, item.study_day), item.study_day)
-    result = []
-    for item in everything:
-        if item.case is not None and item.study_day is not None:
-            days = item.study_day - first[item.case.source, item.case.patient]
-            item = dataclasses.replace(item, case=dataclasses.replace(item.case, days_from_first=days))
-        result.append(item)
-    return result
-
-
 def object_reject(o: ListedObject, source: Source, keys: PatientKeys, fault: Rejected) -> Reject:
     """The row for a single object that could not be read and belongs to no case."""
     return Reject(STAGE, source.id, None, fault.reason, fault.detail, shown_path(o.path, source, keys))

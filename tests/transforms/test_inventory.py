@@ -13,10 +13,12 @@ from schemas.reasons import Reason
 from schemas.recipe import Limits
 from schemas.source import Source
 from transforms import layouts
-from transforms.inventory import Inventoried, count_days, inventory_case
+from transforms.inventory import Inventoried, inventory_case
+from transforms.plan.inventory import InventoryTable
 from transforms.pseudonym import PatientKeys
 from transforms.read.array import Blob, read_array
 from transforms.store import SourceStore
+from transforms.take_inventory import case_rows
 
 KEYS = PatientKeys(b"a secret of tests, 32 bytes long")
 OBLIQUE = np.array([[-0.7, 0.1, 0, 10], [0.1, 0.7, 0, -20], [0, 0, 3.0, 5], [0, 0, 0, 1.0]])
@@ -282,5 +284,7 @@ def test_days_count_from_the_first_study_of_a_patient(tree):
     def study(patient, day):
         return Inventoried(replace(found.case, patient=patient), (), (), day)
 
-    counted = count_days([study("p", 130), study("q", 7), study("p", 100), found, Inventoried(None, (), (), 1)])
-    assert [i.case.days_from_first if i.case else None for i in counted] == [30, 0, 0, None, None]
+    rows = case_rows([study("p", 130), study("q", 7), study("p", 100), found, Inventoried(None, (), (), 1)])
+    table = InventoryTable([lambda names: rows], (), "a key")
+    assert table.deciding["days_from_first"].to_pylist() == [30, 0, 0, None]
+    assert [t["days_from_first"].to_pylist() for t in table.batches()] == [[30, 0, 0, None]]

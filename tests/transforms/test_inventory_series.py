@@ -15,11 +15,12 @@ from schemas.reasons import Reason
 from schemas.recipe import Limits
 from schemas.source import Source
 from transforms import layouts
-from transforms.inventory import count_days
 from transforms.inventory_series import group_key, inventory_series, read_header
+from transforms.plan.inventory import InventoryTable
 from transforms.pseudonym import PatientKeys
 from transforms.rejected import Rejected
 from transforms.store import SourceStore
+from transforms.take_inventory import case_rows
 
 KEYS = PatientKeys(b"a secret of tests, 32 bytes long")
 TABLE = {"origin": "expert", "values": {0: "background", 1: "liver"}}
@@ -221,8 +222,9 @@ class TestNames:
     def test_days_between_studies_are_kept_and_dates_are_not(self, tmp_path):
         write_series(tmp_path / "a", date="20200131")
         write_series(tmp_path / "b", series="1.2.4", date="20200301")
-        found = count_days(take(tmp_path, source())[0])
-        assert sorted(c.days_from_first for c in cases(found)) == [0, 30]
+        found = take(tmp_path, source())[0]
+        rows = case_rows(found)
+        assert sorted(InventoryTable([lambda names: rows], (), "k").deciding["days_from_first"].to_pylist()) == [0, 30]
         assert all(r.study_day != 737455 for r in found)
 
 

@@ -91,7 +91,9 @@ class InventoryTable:
     def deciding(self) -> pa.Table:
         """The columns `DECIDING` of all rows, in the order of the parts; days are counted from the patient's first."""
         empty = arrow.to_table(InventoryRow, []).select(list(DECIDING))
-        table = pa.concat_tables([empty, *(part(DECIDING) for part in self.parts)]).combine_chunks()
+        table = pa.concat_tables(
+            [empty, *(part(DECIDING).select(list(DECIDING)) for part in self.parts)]
+        ).combine_chunks()
         days = pa.array(count_days(table), pa.int64(), from_pandas=True)
         return table.set_column(table.schema.get_field_index("days_from_first"), "days_from_first", days)
 
