@@ -26,7 +26,6 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DOCKERFILE = CHECKOUT / "infra" / "docker" / "Dockerfile"
-MIRROR = "http://deb.debian.org/debian"
 PACKAGES = "python3,python3-venv,ca-certificates"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -124,7 +123,13 @@ def base(folder: Path) -> Path:
     root = folder / "debian"
     if not (root / "usr/bin/python3.11").exists():
         shutil.rmtree(root, ignore_errors=True)
-        command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", str(root), MIRROR]
+        command = [
+            "debootstrap",
+            "--variant=minbase",
+            f"--include={PACKAGES}",
+            "bookworm",
+            str(root),
+        ]  # from its own default place
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
         # Where a proxy signs for the package index, its certificate is among this machine's.
