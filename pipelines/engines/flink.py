@@ -10,10 +10,11 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 from apache_beam.options.pipeline_options import FlinkRunnerOptions, JobServerOptions, PipelineOptions, PortableOptions
-from apache_beam.runners.portability import flink_runner, job_server
+from apache_beam.runners.portability import flink_runner
 
 from pipelines.engines import artifacts, jvm, workers
 from pipelines.engines.launch import Job, Launch
+from pipelines.engines.own_job_server import OwnJobServer
 
 RETRIES = 3
 """Flink starts a failed job anew so often. Its own default is never; what is committed is skipped."""
@@ -58,20 +59,8 @@ class Flink:
             yield Launch([*arguments, *job.beam_args], runner)
 
 
-class _Runner(flink_runner.FlinkRunner):
-    """Beam keeps a job server until the interpreter ends; a run of ours has several graphs, and a JVM for each would stay."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._server: job_server.JobServer | None = None
-
-    def default_job_server(self, options: PipelineOptions) -> job_server.JobServer:
-        self._server = super().default_job_server(options)
-        return self._server
-
-    def stop(self) -> None:
-        if isinstance(self._server, job_server.StopOnExitJobServer):
-            self._server.stop()
+class _Runner(OwnJobServer, flink_runner.FlinkRunner):
+    """Flink's."""
 
 
 def _local(beam_args: Sequence[str]) -> bool:

@@ -15,10 +15,11 @@ import re
 from collections.abc import Iterator, Sequence
 
 from apache_beam.options.pipeline_options import JobServerOptions, PipelineOptions, PortableOptions, SparkRunnerOptions
-from apache_beam.runners.portability import job_server, spark_runner
+from apache_beam.runners.portability import spark_runner
 
 from pipelines.engines import artifacts, jvm, workers
 from pipelines.engines.launch import Job, Launch
+from pipelines.engines.own_job_server import OwnJobServer
 
 ENVIRONMENT_CACHE_MS = 600_000
 """Workers wait so long for their next task. Without it Spark starts new ones for every stage, at seconds each."""
@@ -71,21 +72,13 @@ class Spark:
             yield Launch([*arguments, *job.beam_args], runner)
 
 
-class _Runner(spark_runner.SparkRunner):
-    """Beam keeps a job server until the interpreter ends; a run of ours has several graphs, and a JVM for each would stay."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._server: job_server.JobServer | None = None
-
-    def default_job_server(self, options: PipelineOptions) -> job_server.JobServer:
-        self._server = super().default_job_server(options)
-        return self._server
+class _Runner(OwnJobServer, spark_runner.SparkRunner):
+    """Spark's."""
 
     def stop(self) -> None:
+        """End the server, and let Beam forget it."""
         spark_runner.JOB_SERVER_CACHE.clear()
-        if isinstance(self._server, job_server.StopOnExitJobServer):
-            self._server.stop()
+        super().stop()
 
 
 def _properties(job: Job, local: bool) -> list[str]:
