@@ -87,7 +87,8 @@ class InventoryJob:
         roots: (source id, where its files are).
         sources: (source id, manifest as JSON).
         recipe: the recipe as JSON, for limits, label faults and estimates.
-        secret: what pseudonyms are made with. It travels to workers and is written nowhere.
+        secret: what pseudonyms are made with. It travels to workers inside the graph and is never in the corpus; an engine
+            that stages graphs in a bucket has it there.
         attempts: how often a failing request to a store is tried.
     """
 
