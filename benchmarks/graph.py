@@ -22,12 +22,12 @@ import apache_beam as beam
 import nibabel
 import numpy as np
 
-from pipelines import patient_key
 from pipelines.console import Console
 from pipelines.inventory import take_inventory
 from pipelines.plan import plan
 from pipelines.runner import Engine
 from pipelines.workspace import Workspace, open_workspace
+from transforms import patient_key
 from transforms.build_shards import BuildShardFn, BuildShards
 from transforms.plan import files
 from transforms.plan.planner import Plan, Selection

@@ -16,7 +16,6 @@ from examples.phantom.truth import Truth
 from mdfp.crops import Crops
 from mdfp.errors import MdfpError, UsageError
 from mdfp.verify import verify
-from pipelines import patient_key
 from pipelines import run as runs
 from pipelines.build import BuildOptions
 from pipelines.console import Console, megabytes
@@ -24,6 +23,7 @@ from pipelines.runner import Engine
 from pipelines.workspace import open_workspace
 from schemas.case import Reject
 from schemas.reasons import Reason
+from transforms import patient_key
 from transforms.plan.planner import Selection
 
 RECIPE = Path(__file__).parent.parent / "examples" / "recipes" / "demo.yaml"

@@ -20,8 +20,9 @@ from pipelines.gate import require_pass
 from pipelines.runner import Engine
 from pipelines.workspace import Workspace
 from schemas.case import Case, ObjectRecord, Reject
-from transforms import commit
+from transforms import commit, patient_key
 from transforms.layouts.group import Counts, Grouped, group
+from transforms.patient_key import KeyReference
 from transforms.plan.inventory import InventoryTable, records_of
 from transforms.publish import table_bytes
 from transforms.references import References
@@ -107,7 +108,8 @@ def take_inventory(workspace: Workspace, engine: Engine, console: Console) -> Ta
     there already, and costs the listing alone, whatever happened to the others.
 
     Raises:
-        UsageError: a root is missing, or a manifest does not fit its data set; nothing was written.
+        UsageError: a root is missing, a manifest does not fit its data set, or workers have no way to the patient key;
+            nothing was written.
         GateError: an expectation does not hold.
     """
     corpus = workspace.corpus
@@ -127,12 +129,15 @@ def take_inventory(workspace: Workspace, engine: Engine, console: Console) -> Ta
                 f"{source}: none of the {len(listings[source])} files below {workspace.roots[source]} fits its layout "
                 f"({workspace.sources[source].layout.kind}); is this the right folder? Give it with --root {source}=…"
             )
+    key = patient_key.reference(workspace.keys)
+    if grouped:
+        engine.check_key(key)
     workspace.claim()
     for source in grouped:
         commit.create_same(listing_bytes(listings[source]), corpus, listing_path(folders[source], source))
     targets = [Target(s, folders[s], 1 + (len(g.cases) + len(g.headers)) // ROWS_PER_PART) for s, g in grouped.items()]
     if targets:
-        _read_headers(workspace, grouped, targets, engine, console)
+        _read_headers(workspace, grouped, targets, key, engine, console)
         for target in targets:
             _write(workspace, target, grouped[target.source])
     folder = f"inventory/{canonical.digest(folders)[:16]}"
@@ -145,7 +150,12 @@ def take_inventory(workspace: Workspace, engine: Engine, console: Console) -> Ta
 
 
 def _read_headers(
-    workspace: Workspace, grouped: Mapping[str, Grouped], targets: Sequence[Target], engine: Engine, console: Console
+    workspace: Workspace,
+    grouped: Mapping[str, Grouped],
+    targets: Sequence[Target],
+    key: KeyReference,
+    engine: Engine,
+    console: Console,
 ) -> None:
     work = [c for source in sorted(grouped) for c in chunks(source, grouped[source])]
     job = InventoryJob(
@@ -154,7 +164,7 @@ def _read_headers(
         roots=tuple(sorted(workspace.places.items())),
         sources=tuple((i, s.model_dump_json()) for i, s in sorted(workspace.sources.items())),
         recipe=workspace.recipe.model_dump_json(),
-        secret=workspace.keys.secret,
+        key=key,
     )
     written = [part_path(t.folder, n) for t in targets for n in range(t.parts)]
 

@@ -17,6 +17,8 @@ from pipelines import failure, job, worker_death
 from pipelines.engines import arguments, registry, surroundings
 from pipelines.engines.counters import counters
 from pipelines.engines.launch import Job, Launch, Launcher
+from transforms import patient_key
+from transforms.patient_key import KeyReference
 from transforms.store import local_path
 
 LOCAL = "local"
@@ -79,6 +81,20 @@ class Engine:
                 raise UsageError(
                     f"{name} is the local folder {url}; workers of --runner dataflow need a bucket (gs://…)"
                 )
+
+    def check_key(self, key: KeyReference) -> None:
+        """Make sure that workers of another machine can read the patient key, which no job carries.
+
+        Raises:
+            UsageError: it is in a file or a variable of this machine, for workers that have neither.
+        """
+        if self.name == "dataflow" and key.of_this_machine:
+            found = key.place or f"the variable {patient_key.VARIABLE}"
+            raise UsageError(
+                f"the patient key comes from {found}, which workers of --runner dataflow cannot read, and no job carries it; "
+                f"put it where they may, and set {patient_key.FILE_VARIABLE} to projects/P/secrets/S/versions/V or gs://… "
+                f"(with {patient_key.VARIABLE} unset), or take the inventory with --runner local"
+            )
 
     def run(self, build: Callable[[beam.Pipeline], object], *, tasks: int) -> dict[str, int]:
         """Build a graph and run it to its end.

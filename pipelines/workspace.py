@@ -12,13 +12,12 @@ from string import Template
 from catalog import sources as catalog_sources
 from mdfp import canonical
 from mdfp.errors import UsageError
-from pipelines import patient_key
 from schemas import recipe as recipes
 from schemas.place import Place
 from schemas.recipe import Recipe
 from schemas.source import Source
 from schemas.suggest import nearest
-from transforms import commit, probe
+from transforms import commit, patient_key, probe
 from transforms.pseudonym import PatientKeys
 from transforms.store import CorpusStore, SourceStore, local_path
 

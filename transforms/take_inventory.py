@@ -28,8 +28,8 @@ from transforms.inventory import Inventoried, inventory_case, object_reject
 from transforms.inventory_series import ReadFile, group_key, inventory_series, read_header
 from transforms.layouts.case_files import CaseFiles, HeaderFile
 from transforms.layouts.group import Grouped, group
+from transforms.patient_key import KeyReference
 from transforms.plan.inventory import make_row
-from transforms.pseudonym import PatientKeys
 from transforms.rejected import Rejected
 from transforms.store import CorpusStore, ListedObject, SourceStore
 
@@ -87,8 +87,7 @@ class InventoryJob:
         roots: (source id, where its files are).
         sources: (source id, manifest as JSON).
         recipe: the recipe as JSON, for limits, label faults and estimates.
-        secret: what pseudonyms are made with. It travels to workers inside the graph and is never in the corpus; an engine
-            that stages graphs in a bucket has it there.
+        key: which key pseudonyms are made with; workers find the key itself in their own surroundings.
         attempts: how often a failing request to a store is tried.
     """
 
@@ -97,7 +96,7 @@ class InventoryJob:
     roots: tuple[tuple[str, Place], ...]
     sources: tuple[tuple[str, str], ...]
     recipe: str
-    secret: bytes
+    key: KeyReference
     attempts: int = 4
 
     def target(self, source: str) -> Target:
@@ -113,7 +112,7 @@ class _Opened:
         self.stores = {source: SourceStore(root) for source, root in job.roots}
         self.sources = {i: Source.model_validate_json(text) for i, text in job.sources}
         self.recipe = Recipe.model_validate_json(job.recipe)
-        self.keys = PatientKeys(job.secret)
+        self.keys = job.key.resolve()
         self._job = job
         self._grouped: dict[str, Grouped] = {}
 

@@ -186,6 +186,16 @@ def beam_args(engine, request) -> tuple[str, ...]:
     return ()
 
 
+@pytest.fixture
+def own_key(engine, tmp_path) -> dict[str, str]:
+    """How workers come by the patient key: the pool of a cluster has no environment of ours, and reads the file."""
+    if engine.word != "spark-cluster":
+        return {}
+    file = tmp_path / "patient.key"
+    file.write_text(KEY)
+    return {"MDFP_PATIENT_KEY": "", "MDFP_PATIENT_KEY_FILE": str(file)}
+
+
 @pytest.fixture(scope="session")
 def rows() -> dict[str, Row]:
     """The table, filled as engines end."""

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import apache_beam as beam
 import pytest
+from apache_beam.internal import pickler
+from apache_beam.internal.cloudpickle import cloudpickle
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_runner_api_pb2 as api
 
@@ -17,10 +19,13 @@ from pipelines.console import Console
 from pipelines.runner import Engine
 from pipelines.workspace import open_workspace
 from transforms.plan.planner import Selection
+from transforms.pseudonym import PatientKeys
 from transforms.references import References
 from transforms.take_inventory import CASES_PER_CHUNK, FILES_PER_CHUNK, Chunk
 
 RECIPE = Path(__file__).parents[2] / "examples" / "recipes" / "demo.yaml"
+
+KEY = "a key for tests, of sixteen bytes and more"
 
 MAX_GRAPH_BYTES = 1_000_000
 """Of a graph as it is sent; Dataflow refuses requests of 10 MB."""
@@ -61,7 +66,7 @@ def graphs(tmp_path_factory):
     phantom.write_bucket(folder / "bucket", scale="small", patients=1)
     roots = [f"{s}={folder / 'bucket' / s}" for s in phantom.SOURCES]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MDFP_PATIENT_KEY", "a key for tests, of sixteen bytes and more")
+        patch.setenv("MDFP_PATIENT_KEY", KEY)
         workspace = open_workspace(RECIPE, roots, str(folder / "out"))
         Recording.graphs.clear()
         console = Console(quiet=True, as_json=True)
@@ -122,6 +127,18 @@ def test_no_step_carries_much(graph):
     assert graph.ByteSize() < 400_000
     for transform in steps(graph):
         assert len(transform.spec.payload) < 100_000, transform.unique_name
+
+
+def test_no_step_carries_the_patient_key(graphs):
+    """An engine may keep a graph in a bucket. What workers are sent is unpacked here: it is compressed."""
+    carried = [
+        cloudpickle.dumps(pickler.loads(api.ParDoPayload.FromString(transform.spec.payload).do_fn.payload))
+        for graph in graphs.values()
+        for transform in steps(graph)
+        if transform.spec.urn == "beam:transform:pardo:v1"
+    ]
+    assert not any(KEY.encode() in content for content in carried)
+    assert any(PatientKeys(KEY.encode()).fingerprint.encode() in content for content in carried)
 
 
 def test_steps_say_what_they_do(graphs):

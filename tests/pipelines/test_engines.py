@@ -17,6 +17,7 @@ from pipelines.engines.dataflow import DEFAULTS
 from pipelines.engines.launch import Job
 from pipelines.engines.registry import LAUNCHERS, launcher
 from pipelines.runner import Engine
+from transforms.patient_key import KeyReference
 
 CLOUD = (
     "--project=my-project",
@@ -152,6 +153,16 @@ def test_dataflow_cannot_reach_a_folder_of_this_machine():
     ):
         engine.check_places({"out": "gs://bucket/corpus", "root of a": "/data"})
     Engine(1).check_places({"out": "/data"})
+
+
+def test_dataflow_cannot_read_a_key_of_this_machine():
+    engine = Engine(1, CLOUD, "dataflow")
+    engine.check_key(KeyReference("0" * 16, "projects/p/secrets/s/versions/1"))
+    engine.check_key(KeyReference("0" * 16, "gs://private/patient.key"))
+    for place in ("/home/me/patient.key", ""):
+        with pytest.raises(UsageError, match=r"cannot read, and no job carries it; .* MDFP_PATIENT_KEY_FILE"):
+            engine.check_key(KeyReference("0" * 16, place))
+        Engine(1).check_key(KeyReference("0" * 16, place))
 
 
 @pytest.mark.parametrize("given", DEFAULTS)

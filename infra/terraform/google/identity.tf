@@ -98,8 +98,10 @@ resource "google_secret_manager_secret" "patient_key" {
   depends_on = [google_project_service.used]
 }
 
-resource "google_secret_manager_secret_iam_member" "driver_reads_patient_key" {
+resource "google_secret_manager_secret_iam_member" "reads_patient_key" {
+  for_each = { worker = local.worker, driver = local.driver }
+
   secret_id = google_secret_manager_secret.patient_key.id
   role      = "roles/secretmanager.secretAccessor"
-  member    = local.driver
+  member    = each.value
 }

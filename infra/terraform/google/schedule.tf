@@ -49,13 +49,9 @@ resource "google_cloud_run_v2_job" "run" {
         }
 
         env {
-          name = "MDFP_PATIENT_KEY"
-          value_source {
-            secret_key_ref {
-              secret  = google_secret_manager_secret.patient_key.secret_id
-              version = "latest"
-            }
-          }
+          # Driver and workers read the key itself; no job carries it.
+          name  = "MDFP_PATIENT_KEY_FILE"
+          value = "${google_secret_manager_secret.patient_key.id}/versions/latest"
         }
 
         volume_mounts {
@@ -79,7 +75,7 @@ resource "google_cloud_run_v2_job" "run" {
     google_project_iam_member.granted,
     google_artifact_registry_repository_iam_member.pulls,
     google_service_account_iam_member.driver_starts_workers,
-    google_secret_manager_secret_iam_member.driver_reads_patient_key,
+    google_secret_manager_secret_iam_member.reads_patient_key,
     google_storage_bucket_object.manifest,
   ]
 }
