@@ -34,7 +34,7 @@ from pipelines.workspace import Workspace
 from schemas.case import Reject
 from schemas.plan import Marker, ShardPlan
 from schemas.reasons import Reason
-from transforms import commit
+from transforms import commit, probe
 from transforms import withdrawn as tombstones
 from transforms.plan import files
 from transforms.plan.files import PlanReader
@@ -118,9 +118,11 @@ def withdraw(
         NoCorpusError: nothing is published.
         CorpusError: a shard to be rewritten is damaged.
         LostRaceError: others published again and again.
+        PreconditionsError: the store lets two writers replace each other's manifests.
     """
     corpus = workspace.corpus
     _newest(corpus)
+    probe.require(corpus)
     withdrawn = tombstones.add(corpus, withdrawal) if withdrawal else tombstones.load(corpus)
     samples = rewritten = 0
     for attempt in range(1, ROUNDS + 1):

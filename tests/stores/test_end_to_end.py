@@ -11,8 +11,10 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -294,6 +296,32 @@ def test_garbage_goes_and_what_a_manifest_names_stays(job, server, new_client, l
     named = {entry["path"] for entry in [*manifest["shards"], *manifest["indexes"]]} | {"manifests/000001.json"}
     assert named <= equal_parts(left).keys()
     assert equal_parts(left).items() <= equal_parts(built).items()
+
+
+@pytest.fixture(scope="session")
+def reduced(local, tmp_path_factory) -> tuple[str, dict[str, str]]:
+    """A case that shares its shard with others, and the local corpus after it was taken back."""
+    folder = tmp_path_factory.mktemp("reduced") / "corpus"
+    shutil.copytree(local.out, folder)
+    rows = pq.read_table(folder / "index", columns=["case_id", "shard"]).to_pylist()
+    sizes = Counter(row["shard"] for row in rows)
+    case = min(row["case_id"] for row in rows if sizes[row["shard"]] > 1)
+    twin = Job(local.roots, str(folder), {}, lambda: below(folder))
+    assert twin.run("withdraw", case, "--yes")["rewritten"] == 1
+    return case, equal_parts(twin.objects())
+
+
+@pytest.mark.proves("withdraw takes a case out of every byte")
+def test_a_case_is_taken_back_as_from_a_local_corpus(job, server, reduced):
+    if not server.writable:
+        pytest.skip("read-only: its corpus is local")
+    case, expected = reduced
+    done = job.run("withdraw", case, "--yes")
+    assert (done["samples"], done["manifest"]) == (1, 2)
+    left = {path: digest for path, digest in equal_parts(job.objects()).items() if not path.startswith("rejects/")}
+    assert left == {path: digest for path, digest in expected.items() if not path.startswith("rejects/")}
+    assert command(["-m", "mdfp", "verify", job.out], job.environment).returncode == 0
+    assert [path for path, data in job.objects().items() if path.startswith("shards/") and case.encode() in data] == []
 
 
 @pytest.mark.proves("preconditions lost on the way: refused, or done without")
