@@ -27,7 +27,7 @@ demo: $(READY)
 	$(BIN)/python -m pipelines demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist loadfile
 
 # make lint   style and formatting
 lint: $(READY)
