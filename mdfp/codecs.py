@@ -76,8 +76,9 @@ class VolumeCodec:
         # Shuffling single bytes moves nothing and costs two thirds of the time to read a mask.
         shuffle = blosc2.Filter.SHUFFLE if little.itemsize > 1 else blosc2.Filter.NOFILTER
         with _without_blosc_variables():
-            packed = blosc2.asarray(
-                little,
+            packed = blosc2.empty(
+                little.shape,
+                little.dtype,
                 chunks=chunks,
                 blocks=_edges(chunks, BLOCK_VOXELS),
                 cparams=blosc2.CParams(
@@ -92,6 +93,8 @@ class VolumeCodec:
                 dparams=blosc2.DParams(nthreads=1),
                 contiguous=True,
             )
+            # The same bytes as of `blosc2.asarray`, which goes over the chunks of a large array in Python, in a fifth less time.
+            packed[...] = little
             return bytes(packed.to_cframe())
 
     def decode(self, data: bytes | memoryview) -> npt.NDArray[Any]:
