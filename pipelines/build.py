@@ -219,6 +219,24 @@ def audit(workspace: Workspace, plan: Plan) -> tuple[Marker, ...]:
     return tuple(markers)
 
 
+def audit_published(workspace: Workspace, plan_id: str) -> tuple[Plan, tuple[Marker, ...]]:
+    """The plan of a manifest and its markers: of the newest edition that is built, for a later one may only be planned.
+
+    Raises:
+        AuditError: none of them is.
+        CorpusError: there is no such plan.
+    """
+    failed: AuditError | None = None
+    for base in files.editions(workspace.corpus, plan_id):
+        plan = files.read(workspace.corpus, base)
+        try:
+            return plan, audit(workspace, plan)
+        except AuditError as error:
+            failed = failed or error
+    assert failed is not None
+    raise failed
+
+
 def _check_holes(built: Built, published: Published | None, options: BuildOptions) -> None:
     # One broken file among a few new ones of a large source is no reason to stop: what is published counts too.
     cases = Counter(built.plan.placed["source"].to_pylist())

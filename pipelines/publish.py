@@ -23,7 +23,7 @@ from mdfp.errors import MdfpError
 from mdfp.manifest import Manifest
 from mdfp.sample import Sample
 from pipelines import index_rows, withdrawal
-from pipelines.build import Built, audit
+from pipelines.build import Built, audit_published
 from pipelines.console import Console
 from pipelines.gate import outcomes_of, require_pass
 from pipelines.pictures import reader
@@ -31,7 +31,6 @@ from pipelines.workspace import Workspace
 from schemas.case import Reject
 from transforms import commit, probe
 from transforms import publish as assembly
-from transforms.plan import files
 from transforms.plan.planner import Plan
 from transforms.plan.published import Published, newest_number
 from transforms.plan.published import load as load_published
@@ -151,8 +150,7 @@ def complete(workspace: Workspace, console: Console) -> None:
     if published is None or _hint(store) == published.manifest.number:
         return
     withdrawal.require_finished(workspace, published)
-    plan = files.read(store, files.find(store, published.manifest.plan_id))
-    markers = audit(workspace, plan)
+    plan, markers = audit_published(workspace, published.manifest.plan_id)
     holes = [h for m in markers for h in m.holes]
     todo = index_rows.chunks(store, 0, (), published)
     checked = _check(workspace, plan, todo, _newest(published), holes, None)

@@ -264,8 +264,11 @@ def _replace_markers(corpus: CorpusStore, manifest: Manifest) -> None:
     names = {shard_of(path) for path in tars}
     now = {shard_of(s.path): s for s in manifest.shards if shard_of(s.path) in names}
     samples = _samples_of(corpus, manifest, {s.path for s in now.values()})
-    for plan_id in {m.plan_id for m in (*older, manifest)}:
-        for shard in PlanReader(corpus, files.find(corpus, plan_id)).shards:
+    plans = [
+        base for plan_id in sorted({m.plan_id for m in (*older, manifest)}) for base in files.editions(corpus, plan_id)
+    ]
+    for base in plans:
+        for shard in PlanReader(corpus, base).shards:
             if shard.shard not in names:
                 continue
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import signal
@@ -15,6 +16,7 @@ import pytest
 
 from examples import phantom
 from examples.phantom.truth import CaseTruth, Truth
+from mdfp import canonical
 from mdfp.sample import Sample
 from pipelines import run as runs
 from pipelines.build import BuildOptions
@@ -22,6 +24,7 @@ from pipelines.console import Console
 from pipelines.plan import read_latest
 from pipelines.runner import Engine
 from pipelines.workspace import Workspace, open_workspace
+from transforms.plan import files
 from transforms.plan.planner import Plan, Selection
 from transforms.plan.published import load as load_published
 
@@ -172,6 +175,20 @@ def build_corpus(bucket, make_workspace, console) -> Build:
 def corpus(build_corpus, tmp_path_factory) -> BuiltCorpus:
     """The corpus of the demo recipe, built in process."""
     return build_corpus(tmp_path_factory.mktemp("built") / "corpus")
+
+
+@pytest.fixture(scope="session")
+def plan_again() -> Callable[[Workspace], str]:
+    """Write another edition of a corpus's plan, as after an upgrade: other fingerprints, and nothing of it built."""
+
+    def write(workspace: Workspace) -> str:
+        made = files.read(workspace.corpus, files.latest(workspace.corpus) or "")
+        shards = tuple(dataclasses.replace(s, fingerprint=canonical.digest(s.fingerprint)) for s in made.shards)
+        base = files.write(dataclasses.replace(made, shards=shards), workspace.corpus)
+        assert files.editions(workspace.corpus, made.plan_id) == (base, files.folder(made))
+        return base
+
+    return write
 
 
 @pytest.fixture(scope="session")

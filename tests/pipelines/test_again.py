@@ -215,6 +215,20 @@ def test_a_killed_publish_is_finished_by_the_next_run(corpus, make_workspace, co
     assert (out / "report.html").exists()
 
 
+def test_a_killed_publish_is_finished_though_another_edition_of_its_plan_was_made_since(
+    corpus, make_workspace, console, tmp_path, plan_again
+):
+    out = tmp_path / "corpus"
+    shutil.copytree(corpus.folder, out)
+    workspace = make_workspace(out)
+    plan_again(workspace)
+    for name in ("LATEST", "rejects/000001.parquet"):
+        (out / name).unlink()
+    complete(workspace, console)
+    for name in ("LATEST", "rejects/000001.parquet"):
+        assert (out / name).read_bytes() == (corpus.folder / name).read_bytes()
+
+
 def test_a_first_attempt_that_never_was_published_does_not_reach_the_second(
     corpus, bucket, make_workspace, console, tmp_path
 ):

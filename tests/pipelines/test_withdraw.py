@@ -111,6 +111,18 @@ def test_it_is_not_planned_again_and_nothing_is_built_again(published, one, cons
     assert status(published.corpus).next_step == "nothing: all is published"
 
 
+def test_no_marker_names_what_is_gone_though_another_edition_of_the_plan_was_made_since(
+    published, one, console, plan_again
+):
+    plan_again(published)
+    before = {s.key for s in mdfp.open(published.corpus.root).samples}
+    take_back(published, console, Withdrawal((one.case_id,), (), ()))
+    check_gone(published, {one.key}, before)
+    left = everything(published.corpus.folder)
+    named = {json.loads(data)["path"] for name, data in left.items() if name.startswith("commits/")}
+    assert named - {None} <= left.keys()
+
+
 def test_a_plan_that_was_made_before_is_refused(published, make_workspace, console, tmp_path, one):
     workspace = make_workspace(tmp_path / "other")
     take_inventory(workspace, Engine(), console)

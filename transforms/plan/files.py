@@ -94,18 +94,27 @@ def latest(store: CorpusStore) -> str | None:
         return None
 
 
-def find(store: CorpusStore, plan_id: str) -> str:
-    """Folder of a plan with this id: the newest, when files were copied or touched and there are several editions.
+def editions(store: CorpusStore, plan_id: str) -> tuple[str, ...]:
+    """Folders of all plans with this id, the newest first: files that were copied or touched, or other code, make another.
 
     Raises:
         CorpusError: there is none.
     """
     newest = latest(store) or ""
     found = [o.path.removesuffix("/plan.json") for o in store.list("plans") if o.path.endswith("/plan.json")]
-    found = [f for f in found if f.startswith(f"plans/{plan_id[:16]}-")]
+    found = [f for f in reversed(found) if f.startswith(f"plans/{plan_id[:16]}-")]
     if not found:
         raise CorpusError(f"{store.url('plans')}: the plan {plan_id[:16]} is not there; it was moved or deleted")
-    return newest if newest in found else found[-1]
+    return tuple(sorted(found, key=lambda f: f != newest))
+
+
+def find(store: CorpusStore, plan_id: str) -> str:
+    """Folder of the newest plan with this id, see `editions`.
+
+    Raises:
+        CorpusError: there is none.
+    """
+    return editions(store, plan_id)[0]
 
 
 def read(store: CorpusStore, base: str) -> Plan:
