@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mdfp.errors import UsageError
+from pipelines.engines.tie import tied
 
 DEFAULT = "java"
 """Beam's own word for it, found on the path."""
@@ -47,9 +48,7 @@ def arguments(properties: Sequence[str]) -> list[str]:
     Where the system can do it, the JVM is tied to this process: it ends with it even when it is killed, instead of
     holding half a gigabyte and a port for ever.
     """
-    program = java() or DEFAULT
-    tie = shutil.which("setpriv")
-    command = [tie, "--pdeathsig=KILL", program] if tie else [program]
+    command = tied(java() or DEFAULT)
     # Beam starts `launcher property… -jar …`: what comes between the launcher and the jar is ours to say.
     return [
         f"--job_server_java_launcher={command[0]}",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from apache_beam.options.pipeline_options import PipelineOptions, PrismRunnerOptions
 
 from pipelines.engines import artifacts, workers
 from pipelines.engines.launch import Job, Launch
+from pipelines.engines.tie import script
 
 
 class Prism:
@@ -29,9 +32,9 @@ class Prism:
 
     @contextlib.contextmanager
     def launched(self, job: Job) -> Iterator[Launch]:
-        """A pool, the binary, and little talk."""
-        location = _location(job.beam_args) or str(artifacts.PRISM.require())
-        with workers.environment(job) as environment:
+        """A pool, the binary tied to this process, and little talk."""
+        with tempfile.TemporaryDirectory(prefix="mdfp-prism-") as folder, workers.environment(job) as environment:
+            location = _location(job.beam_args) or script(str(artifacts.PRISM.require()), Path(folder))
             yield Launch(
                 [
                     "--runner=PrismRunner",

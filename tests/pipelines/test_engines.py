@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import apache_beam as beam
@@ -12,12 +14,16 @@ import pytest
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
 from mdfp.errors import UsageError
-from pipelines.engines import artifacts, jvm, pool, surroundings, workers
+from pipelines.engines import artifacts, jvm, pool, surroundings, tie, workers
 from pipelines.engines.dataflow import DEFAULTS
 from pipelines.engines.launch import Job
 from pipelines.engines.registry import LAUNCHERS, launcher
 from pipelines.runner import Engine
+from schemas.place import Place
+from transforms.build_shards import BuildShards
 from transforms.patient_key import KeyReference
+from transforms.references import References
+from transforms.take_inventory import Chunk, InventoryJob, TakeInventory, Target
 
 CLOUD = (
     "--project=my-project",
@@ -171,18 +177,23 @@ def test_every_option_of_dataflows_is_one_that_beam_knows(given):
     assert name in PipelineOptions([given]).get_all_options(drop_default=True), f"{given} is read by nobody"
 
 
-def test_a_graph_is_made_for_dataflow_without_the_service(monkeypatch):
+@pytest.mark.parametrize("stage", ["inventory", "build"])
+def test_a_graph_is_made_for_dataflow_without_the_service(stage, monkeypatch):
     """Beam's dry run: options are validated and the job's proto is made; what would call Google is cut off."""
     from apache_beam.internal.gcp import auth
 
     monkeypatch.setattr(GoogleCloudOptions, "_handle_temp_and_staging_locations", lambda self, validator: [])
     monkeypatch.setattr(auth, "get_service_credentials", lambda options: None)
-    from transforms.build_shards import BuildShards
-    from transforms.references import References
+    corpus, raw = Place("gs://bucket/corpus"), (("a", Place("gs://bucket/raw")),)
+    if stage == "build":
+        references, transform = [0, 1, 2], BuildShards(corpus, "plans/x", raw, "/tmp/scratch")
+    else:
+        key = KeyReference("0" * 16, "projects/p/secrets/s/versions/1")
+        job = InventoryJob(corpus, (Target("a", "inventory/x", 2),), raw, (("a", "{}"),), "{}", key)
+        references, transform = [Chunk("a", "cases", 0, 3), Chunk("a", "headers", 0, 5)], TakeInventory(job)
 
     def build(pipeline):
-        transform = BuildShards("gs://bucket/corpus", "plans/x", (("a", "gs://bucket/raw"),), "/tmp/scratch")
-        return pipeline | "ShardNumbers" >> References([0, 1, 2]) | transform
+        return pipeline | "References" >> References(references) | transform
 
     engine = Engine(1, (*CLOUD, "--dry_run=True", "--job_name=mdfp"), "dataflow")
     with launcher("dataflow").launched(Job(3, 1, engine.beam_args)) as launch:
@@ -214,6 +225,39 @@ def test_a_pool_starts_workers_of_this_python_and_ends_with_who_started_it():
     assert process.returncode == 0
     left = [line.split()[0] for line in children.stdout.splitlines()]
     assert not [pid for pid in left if Path(f"/proc/{pid}").exists()]
+
+
+def gone(process):
+    """Whether it ended; what nobody waits for stays in the table as a zombie."""
+    try:
+        return "State:\tZ" in (process / "status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv (util-linux) is not here")
+@pytest.mark.parametrize("form", ["words", "script"])
+def test_a_server_ends_with_whoever_started_it_even_when_that_one_is_killed(form, tmp_path):
+    sleep = str(shutil.which("sleep"))
+    words = tie.tied(sleep) if form == "words" else [str(tie.script(sleep, tmp_path))]
+    code = "import subprocess, sys, time; print(subprocess.Popen(sys.argv[1:]).pid, flush=True); time.sleep(60)"
+    starter = subprocess.Popen([sys.executable, "-c", code, *words, "60"], stdout=subprocess.PIPE, text=True)
+    assert starter.stdout is not None
+    server = Path("/proc") / starter.stdout.readline().strip()
+
+    def until(condition):
+        for _ in range(200):
+            if condition():
+                return True
+            time.sleep(0.05)
+        return False
+
+    try:
+        assert until(lambda: "60" in (server / "cmdline").read_text())
+    finally:
+        starter.kill()
+        starter.communicate()
+    assert until(lambda: gone(server))
 
 
 def test_workers_find_our_modules_keep_to_one_thread_and_ignore_where_they_stand(monkeypatch):
