@@ -170,12 +170,15 @@ def _judged(ground: Ground, order: Order, name: str, status: int | None = None) 
 
 
 def deaths_at_any_moment(ground: Ground, count: int, seed: int = 0) -> Iterator[Death]:
-    """Kill writers from outside, after a random time."""
+    """Kill writers from outside, after a random part of the time that one takes which is let be."""
+    began = time.monotonic()
+    ended(start(ground.new()))
+    span = time.monotonic() - began
     luck = random.Random(seed)
     for _ in range(count):
         order = ground.new()
         process = start(order)
-        time.sleep(luck.uniform(0.05, 0.6))
+        time.sleep(luck.uniform(0, span))
         process.kill()
         yield _judged(ground, order, AT_ANY_MOMENT, ended(process))
 
