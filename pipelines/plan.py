@@ -68,8 +68,9 @@ def plan(workspace: Workspace, selection: Selection, console: Console) -> Plan:
 
 def _nothing(made: Plan) -> str:
     reasons = Counter(f"{a.left_out} ({a.detail})" for a in made.left_out())
+    reasons["already published"] = made.published().total()
     reasons.update(f"{r.reason} (found by the inventory)" for r in made.rejects)
-    lines = [f"{count} × {reason}" for reason, count in reasons.most_common()]
+    lines = [f"{count} × {reason}" for reason, count in reasons.most_common() if count]
     return "\n  ".join(["nothing to build: every case is left out", *lines])
 
 
@@ -91,14 +92,16 @@ def read_latest(workspace: Workspace) -> Plan:
 def describe(made: Plan, workers: int, console: Console) -> None:
     """Print what would be built, what is left out and why, and what it costs."""
     table = Table(title=f"plan {made.plan_id[:12]}, generation {made.generation}", title_justify="left")
-    for column in ("source", "train", "val", "test", "left out"):
+    for column in ("source", "train", "val", "test", "published", "left out"):
         table.add_column(column, justify="left" if column == "source" else "right")
     placed = Counter(zip(made.placed["source"].to_pylist(), made.placed["split"].to_pylist(), strict=True))
-    left = Counter(a.source for a in made.left_out())
+    published, left_out = made.published(), made.left_out()
+    left = Counter(a.source for a in left_out)
     for source in sorted(made.sources):
-        table.add_row(source, *(str(placed[source, s]) for s in ("train", "val", "test")), str(left[source]))
+        splits = [placed[source, s] for s in ("train", "val", "test")]
+        table.add_row(source, *map(str, (*splits, published[source], left[source])))
     console.table(table)
-    reasons = Counter((a.left_out, a.detail) for a in made.left_out() if a.left_out)
+    reasons = Counter((a.left_out, a.detail) for a in left_out if a.left_out)
     for (reason, detail), count in sorted(reasons.items()):
         console.say(f"  left out: {count} × {reason} ({detail})")
     rejected = Counter(r.reason for r in made.rejects)
@@ -133,6 +136,7 @@ def summary(made: Plan) -> dict[str, object]:
         "cases": made.planned,
         "shards": len(made.shards),
         "splits": dict(Counter(made.placed["split"].to_pylist())),
+        "published": made.published().total(),
         "left_out": dict(Counter(str(a.left_out) for a in made.left_out())),
         "rejects": dict(Counter(str(r.reason) for r in made.rejects)),
         "estimated_bytes": sum(s.estimated_bytes for s in made.shards),

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from mdfp import manifest as manifests
 from mdfp.errors import CorpusError
-from pipelines.build import AuditError, audit
+from pipelines.build import AuditError, audit_published
 from pipelines.workspace import Workspace
 from schemas.case import Reject
 from transforms import commit
 from transforms import publish as assembly
-from transforms.plan import files
 
 
 def write_missing_rejects(workspace: Workspace, newest: int) -> list[int]:
@@ -35,8 +34,7 @@ def write_missing_rejects(workspace: Workspace, newest: int) -> list[int]:
         name = manifests.manifest_path(number)
         manifest = manifests.parse(store.read(name), store.url(name))
         try:
-            plan = files.read(store, files.find(store, manifest.plan_id))
-            markers = audit(workspace, plan)
+            plan, markers = audit_published(workspace, manifest.plan_id)
         except (CorpusError, AuditError):
             continue
         # Equal rows, whoever writes them: the killed publish itself may yet turn out to be alive.

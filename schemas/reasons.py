@@ -67,6 +67,7 @@ class Reason(StrEnum):
     NOT_SELECTED = "not_selected", "outside the recipe's modalities, --only or --limit"
     PATIENT_CONFLICT = "patient_conflict", "its patient is published in another split"
     DUPLICATE = "duplicate", "the same pixels as another sample, which is kept"
+    PUBLISHED = "published", "a sample of an earlier generation already; nothing is wrong with it"
 
     # Build
     INVARIANT = "invariant", "the result broke a rule that every sample must obey"

@@ -134,7 +134,7 @@ def attribution(manifest: Manifest) -> str:
 
 
 def all_rejects(plan: Plan, markers: Sequence[Marker]) -> list[Reject]:
-    """Everything that did not become a sample: the inventory's rejects, what the plan left out, and holes."""
+    """Everything that is no sample: the inventory's rejects, what the plan left out, and holes."""
     left_out = [
         Reject("plan", a.source, a.case_id, a.left_out, a.detail, None)
         for a in plan.left_out()

@@ -89,6 +89,7 @@ def test_a_new_case_is_appended_and_nothing_old_moves(again, grown):
     assert added.key == f"phantom-ct-structures-{NEW}"
     assert second.sample(added.key).image().shape == added.images[0].stored.shape
     assert verify(second) == []
+    assert not {r.case_id for r in rejects_of(out, 2)} & where.keys()
     assert mdfp.open(str(out), 1).manifest == first.manifest
     assert (out / "LATEST").read_text() == "2\n"
 
@@ -129,7 +130,7 @@ def test_a_hole_is_tried_again_when_asked_and_when_its_file_changed(again, grown
     finished = again()
     assert [c.case_id for c in finished.built.plan.cases] == [f"{broken.source}-{broken.name}"]
     left = {(a.case_id, str(a.left_out)) for a in finished.built.plan.left_out()}
-    assert {reason for _, reason in left} == {"not_selected", "label_grid", "unmapped_label", "duplicate"}
+    assert {reason for _, reason in left} == {"label_grid", "unmapped_label", "duplicate"}
     # The file is sound now, and is not what its label was drawn on.
     assert [str(h.reason) for h in finished.built.holes] == ["label_grid"]
 

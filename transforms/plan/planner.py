@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -99,8 +100,16 @@ class Plan:
         return table.take(pa.array(np.lexsort((table["position"].to_numpy(), shard))))
 
     def left_out(self) -> list[Assignment]:
-        """Cases that have no place in a shard."""
-        return arrow.from_table(Assignment, self.table.filter(pc.is_null(self.table["shard"])))
+        """Cases that have no place in a shard, but for those that are published."""
+        nowhere = pc.and_(pc.is_null(self.table["shard"]), pc.invert(self._published()))
+        return arrow.from_table(Assignment, self.table.filter(nowhere))
+
+    def published(self) -> Counter[str]:
+        """Cases that an earlier generation holds, by source."""
+        return Counter(self.table["source"].filter(self._published()).to_pylist())
+
+    def _published(self) -> pa.ChunkedArray:
+        return pc.fill_null(pc.equal(self.table["left_out"], pa.scalar(str(Reason.PUBLISHED))), False)
 
     @property
     def assignments(self) -> tuple[Assignment, ...]:
@@ -388,7 +397,7 @@ def _selected(
         if withdrawn.has(case):
             verdict = Reason.WITHDRAWN, "taken back, and not to be used again"
         elif case.case_id in done:
-            verdict = Reason.NOT_SELECTED, "already published"
+            verdict = Reason.PUBLISHED, "already published"
         elif selection.only and case.case_id not in selection.only and case.source not in selection.only:
             verdict = Reason.NOT_SELECTED, "outside --only"
         elif excluded and any(
