@@ -53,6 +53,9 @@ def status(
     target: TargetArg, out: OutOpt = None, root: RootOpt = None,
     watch: Annotated[bool, typer.Option("--watch", help="Look again and again until nothing is left to build.")] = False,
     every: Annotated[float, typer.Option("--every", min=1, help="Seconds between two looks of --watch.")] = 15.0,
+    telemetry: Annotated[
+        bool, typer.Option("--telemetry", help="Add up what workers measured: where the time went, requests tried again.")
+    ] = False,
     as_json: JsonOpt = False,
 ) -> None:  # fmt: skip
     """Show how far a build is, wherever it runs: commit markers counted against the plan, speed, and when it will end.
@@ -63,13 +66,20 @@ def status(
     console = Console(as_json)
 
     def action() -> None:
+        from pipelines import spent
         from pipelines import status as looking
         from pipelines.place import corpus_at
 
-        watcher = looking.Watcher(corpus_at(target, out))
+        corpus = corpus_at(target, out)
+        watcher = looking.Watcher(corpus)
         found = looking.watch(watcher, every, console) if watch else watcher.look()
         looking.describe(found, console)
-        console.result(dataclasses.asdict(found) | {"next_step": found.next_step})
+        result = dataclasses.asdict(found) | {"next_step": found.next_step}
+        if telemetry:
+            sums = spent.spent(corpus)
+            spent.describe(sums, console)
+            result["telemetry"] = dataclasses.asdict(sums)
+        console.result(result)
 
     guard(Call(console, resumable=False), action)
 

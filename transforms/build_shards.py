@@ -133,6 +133,7 @@ def count(attempt: Attempt) -> None:
     Metrics.counter("BuildShards", "cases_ok").inc(record.cases_ok)
     Metrics.counter("BuildShards", "bytes_in").inc(record.bytes_in)
     Metrics.counter("BuildShards", "bytes_out").inc(record.bytes_out)
+    Metrics.counter("BuildShards", "retries").inc(record.retries)
     Metrics.counter("BuildShards", "nondeterministic_shards").inc(0 if record.deterministic else 1)
     for reason in attempt.reasons:
         Metrics.counter("BuildShards", f"holes_{reason}").inc()

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from transforms.commit import PART_PREFIX
+from transforms.telemetry import marker_of
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,8 @@ def _folder(path: str) -> str | None:
 def _about(rest: str, needed: Needed) -> bool:
     """Whether a telemetry file is about a plan that stays."""
     kind, _, name = rest.partition("/")
-    if kind == "shards":  # <shard>.<fingerprint>.<attempt>.json beside commits/<shard>.<fingerprint>.json
-        return f"commits/{name.rsplit('.', 2)[0]}.json" in needed.markers
+    if kind == "shards":
+        return marker_of(f"telemetry/{rest}") in needed.markers
     if kind == "cancel":  # <plan>-<number>.json
         return f"plans/{name.rsplit('-', 1)[0]}" in needed.plans
     return True

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from schemas.plan import Marker
 from schemas.reasons import Reason
-from transforms import telemetry
+from transforms import retry, telemetry
 from transforms.event_log import EventLog
 from transforms.plan.files import ShardWork
 from transforms.stopwatch import Stopwatch
@@ -48,6 +48,7 @@ class Observer:
         """Work on a shard begins."""
         self._started = time.time()
         self.watch.take()
+        retry.take_count()
         self._log.event("INFO", "shard started", shard=work.shard.shard, stage="build")
 
     def hole(self, work: ShardWork, case_id: str | None, reason: Reason) -> None:
@@ -76,6 +77,7 @@ class Observer:
             holes=telemetry.counts(str(h.reason) for h in built.holes),
             bytes_in=sum(o.bytes for o in work.objects),
             bytes_out=built.bytes,
+            retries=retry.take_count(),
             seconds=telemetry.seconds(self.watch.take()),
             committed=winner is built,
             deterministic=same,

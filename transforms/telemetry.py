@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import uuid
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -55,6 +55,7 @@ class ShardTelemetry:
     seconds: Annotated[tuple[Seconds, ...], "where the time went"]
     committed: Annotated[bool, "whether this attempt's marker is the shard's; false: another was faster"]
     deterministic: Annotated[bool, "false: another attempt committed other bytes for the same plan"]
+    retries: Annotated[int, "requests to stores that were tried again meanwhile"] = 0
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Summary:
     workers: int
     bytes_in: int
     bytes_out: int
+    retries: int
     seconds: dict[str, float] = field(default_factory=dict)
     nondeterministic: int = 0
 
@@ -79,6 +81,11 @@ def write(record: ShardTelemetry, store: CorpusStore) -> None:
     path = f"{FOLDER}/{record.shard}.{record.fingerprint[:16]}.{uuid.uuid4().hex[:8]}.json"
     with contextlib.suppress(OSError):
         commit.create_bytes(canonical.dumps(record), store, path)
+
+
+def marker_of(path: str) -> str:
+    """The commit marker that a record's file stands beside: of the same shard and fingerprint."""
+    return f"commits/{path.removeprefix(f'{FOLDER}/').rsplit('.', 2)[0]}.json"
 
 
 def parse(data: bytes) -> ShardTelemetry:
@@ -98,17 +105,17 @@ def counts(reasons: Iterable[str]) -> tuple[Count, ...]:
 
 def summarise(records: Iterable[ShardTelemetry]) -> Summary:
     """The sum of records."""
-    total: Counter[str] = Counter()
+    total: defaultdict[str, float] = defaultdict(float)
     workers: set[str] = set()
-    attempts = bytes_in = bytes_out = other = 0
+    attempts = bytes_in = bytes_out = retries = other = 0
     for r in records:
         attempts += 1
         workers.add(r.worker)
         bytes_in += r.bytes_in
         bytes_out += r.bytes_out
+        retries += r.retries
         other += not r.deterministic
         for s in r.seconds:
-            total[s.stage] += s.seconds  # type: ignore[assignment]
-    return Summary(
-        attempts, len(workers), bytes_in, bytes_out, {k: round(v, 3) for k, v in sorted(total.items())}, other
-    )
+            total[s.stage] += s.seconds
+    stages = {k: round(v, 3) for k, v in sorted(total.items())}
+    return Summary(attempts, len(workers), bytes_in, bytes_out, retries, stages, other)

@@ -160,3 +160,22 @@ def test_ten_thousand_shards_are_counted_in_seconds(tmp_path):
     assert (found.shards_done, found.cases_done, found.cases_planned) == (7000, 700_000, 1_000_000)
     assert found.speed.work_per_second == pytest.approx(100)
     assert found.speed.eta_s == pytest.approx(3000 * 3, rel=0.01)
+
+
+def test_telemetry_says_where_the_time_went(built):
+    corpus, made, _ = built
+    ended = CliRunner().invoke(app, ["status", corpus.root, "--telemetry", "--json"])
+    assert ended.exit_code == 0, ended.output
+    sums = json.loads(ended.stdout.splitlines()[-1])["telemetry"]
+    assert (sums["attempts"], sums["workers"], sums["retries"]) == (len(made.shards), 1, 0)
+    assert sums["bytes_in"] == sum(o.bytes for o in made.objects)
+    assert set(sums["seconds"]) == {"fetch", "decode", "normalise", "encode", "upload"}
+    shown = CliRunner().invoke(app, ["status", corpus.root, "--telemetry"])
+    assert re.search(r"decode: .*, \d+%", shown.output + shown.stderr)
+
+
+def test_a_corpus_without_telemetry_says_so(make_workspace, tmp_path, console):
+    workspace = make_workspace(tmp_path / "corpus")
+    take_inventory(workspace, Engine(), console)
+    shown = CliRunner().invoke(app, ["status", workspace.corpus.root, "--telemetry"])
+    assert "nothing was measured" in shown.output + shown.stderr

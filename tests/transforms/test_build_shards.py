@@ -20,6 +20,7 @@ from transforms.observe import Observer
 from transforms.plan import files
 from transforms.shard import committed
 from transforms.stopwatch import STAGES
+from transforms.store import SourceStore
 
 
 def run(world, **changes):
@@ -70,6 +71,23 @@ def test_counters_say_what_was_made_and_where_the_time_went(broken):
     assert counted["nondeterministic_shards"] == 0
     assert {f"milliseconds_{stage}" for stage in STAGES} <= set(counted)
     assert counted["milliseconds_decode"].count == shards
+
+
+def test_requests_that_were_tried_again_are_counted(world, monkeypatch):
+    sound, failed = SourceStore.read_object, []
+
+    def throttled(self, path, size, version):
+        if path not in failed:
+            failed.append(path)
+            raise TimeoutError("slow down")
+        return sound(self, path, size, version)
+
+    monkeypatch.setattr(SourceStore, "read_object", throttled)
+    monkeypatch.setattr("transforms.retry.LONGEST_WAIT_S", 0.001)
+    counted = run(world, attempts=2)
+    assert counted["retries"] == len(failed) == len(world.plan.objects)
+    records = [telemetry.parse(world.corpus.read(o.path)) for o in world.corpus.list(telemetry.FOLDER)]
+    assert telemetry.summarise(records).retries == len(failed)
 
 
 def test_a_second_run_counts_what_it_skipped(world):

@@ -11,7 +11,7 @@ from transforms.telemetry import ShardTelemetry
 
 RECORD = ShardTelemetry(
     shard="train/a-00001", fingerprint="f" * 64, worker="host:1", started=100.0, finished=160.0, cases_ok=3,
-    holes=telemetry.counts(["duplicate", "corrupt_gzip", "duplicate"]), bytes_in=1000, bytes_out=500,
+    holes=telemetry.counts(["duplicate", "corrupt_gzip", "duplicate"]), bytes_in=1000, bytes_out=500, retries=2,
     seconds=telemetry.seconds({"fetch": 1.0, "decode": 2.00049}), committed=True, deterministic=True,
 )  # fmt: skip
 
@@ -34,6 +34,7 @@ def test_the_sum_counts_workers_seconds_and_what_differed():
     other = dataclasses.replace(RECORD, worker="host:2", committed=False, deterministic=False)
     found = telemetry.summarise([RECORD, RECORD, other])
     assert (found.attempts, found.workers, found.bytes_in, found.nondeterministic) == (3, 2, 3000, 1)
+    assert found.retries == 6
     assert found.seconds == {"decode": 6.0, "fetch": 3.0}
 
 
