@@ -3,10 +3,11 @@
     python -m benchmarks.preprocess --repeats 3
 
 One process for each library and repetition, one thread each; libraries take turns in every repetition, so that a busy
-machine is busy for all. CPU seconds and peak memory are those of the process; the median is shown. Memory is what the
-system gives by itself; `--pages huge` asks for huge pages, for all. Every library is given exactly our output grid. Image
-and label are compared with SimpleITK's linear (in double precision, not rounded) and nearest interpolation on that grid,
-at voxels that lie inside the input.
+machine is busy for all. CPU seconds and peak memory are those of the process; the median is shown. Ours has the memory
+settings that our worker processes give themselves, the others what a script gets; `--memory usual` and `--memory huge` make
+them alike for all. The second case of each process is measured. Every library is given exactly our output grid. Image and
+label are compared with SimpleITK's linear (in double precision, not rounded) and nearest interpolation on that grid, at voxels
+that lie inside the input.
 
 | row | what it does |
 | --- | --- |
@@ -37,6 +38,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.preprocess_data import SHAPES_ZYX, STRUCTURES, make_pair
+from pipelines.engines.surroundings import MALLOC
 
 PEERS = ("ours", "ours-default", "simpleitk", "simpleitk-lean", "monai", "torchio", "nibabel-scipy")
 NEEDS = {
@@ -59,13 +61,25 @@ ONE_THREAD = dict.fromkeys(
     "1",
 )
 
-PAGES = {"usual": {}, "huge": {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}}
-"""Environment for the memory of all libraries alike. Usual pages are what a script of one's own gets. In huge pages, which
-worker processes of a build ask for, a fresh 100 MB are not 25,000 page faults; glibc 2.35 and later read the variable,
-others do not mind."""
+OURS = ("ours", "ours-default")
+
+MEMORY = ("own", "usual", "huge")
 
 
-def run(peer: str, folder: Path, size: str, pages: str) -> dict[str, float]:
+def memory(peer: str, how: str) -> dict[str, str]:
+    """What the environment says of memory. glibc 2.35 and later read it, others do not mind.
+
+    Args:
+        peer: whose process.
+        how: own: ours as its worker processes run, which set this themselves; the others as a script gets it. usual: all
+            as a script gets it. huge: all in huge pages, where a fresh 100 MB are not 25,000 page faults.
+    """
+    if how == "huge":
+        return {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+    return {"GLIBC_TUNABLES": MALLOC} if how == "own" and peer in OURS else {}
+
+
+def run(peer: str, folder: Path, size: str, how: str) -> dict[str, float]:
     """One job in a process of its own: `cpu_s`, `wall_s`, `peak_mb`, `before_mb`.
 
     Raises:
@@ -75,7 +89,7 @@ def run(peer: str, folder: Path, size: str, pages: str) -> dict[str, float]:
     finished = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "benchmarks.preprocess_peers", peer, str(folder), size],
         cwd=root,
-        env={**os.environ, **ONE_THREAD, **PAGES[pages], "PYTHONPATH": str(root)},
+        env={**os.environ, **ONE_THREAD, **memory(peer, how), "PYTHONPATH": str(root)},
         capture_output=True,
         text=True,
         check=False,
@@ -154,7 +168,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--size", choices=["small", "full"], default="full")
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
-    parser.add_argument("--pages", choices=list(PAGES), default="usual", help="of memory, for all libraries alike")
+    parser.add_argument(
+        "--memory",
+        choices=MEMORY,
+        default="own",
+        help="own: each as it is run by its users; usual: all as a script gets it; huge: all in huge pages",
+    )
     parser.add_argument(
         "--folder",
         type=Path,
@@ -172,11 +191,11 @@ def main() -> None:
     voxels = int(np.prod(SHAPES_ZYX[options.size]))
     ratio = 2 * voxels / pair.image.stat().st_size
     print(f"{options.size}: {SHAPES_ZYX[options.size]} voxels (z, y, x), the image compresses {ratio:.2f}x", flush=True)
-    run("reference", options.folder, options.size, options.pages)
+    run("reference", options.folder, options.size, options.memory)
     runs: dict[str, list[dict[str, float]]] = {peer: [] for peer in peers}
     for turn in range(options.repeats):
         for peer in peers:
-            runs[peer].append(run(peer, options.folder, options.size, options.pages))
+            runs[peer].append(run(peer, options.folder, options.size, options.memory))
             print(f"{turn + 1}/{options.repeats} {peer:15}{runs[peer][-1]['cpu_s']:8.2f} CPU s", flush=True)
     found = {peer: agreement(peer, options.folder, options.size) for peer in peers}
     summary = report(runs, found)
@@ -185,7 +204,7 @@ def main() -> None:
             {
                 "benchmark": "preprocess",
                 "size": options.size,
-                "pages": options.pages,
+                "memory": options.memory,
                 "repeats": options.repeats,
                 **summary,
             }
