@@ -209,12 +209,14 @@ BUILD = "cd /tmp && python -m pipelines demo --folder /tmp/{} --workers 1 --quie
 TOOLS = "for tool in gcc cc make git curl wget; do command -v $tool && exit 1; done; exit 0"
 WRITABLE = "find /opt /usr -writable -not -type l | head -3 | grep . && exit 1 || exit 0"
 POOL = """
+# Command and pool find the key each by itself: no job carries it.
+export MDFP_PATIENT_KEY=$(python -c 'from pipelines.demo import KEY; print(KEY)')
 cd /tmp && /opt/apache/beam/boot --worker_pool > pool.log 2>&1 & pool=$!
 cd /tmp && python - > arguments <<'END'
 from examples import phantom
 print(*(f"--root={source}=/tmp/writable/bucket/{source}" for source in phantom.SOURCES))
 END
-MDFP_PATIENT_KEY=$(python -c 'from pipelines.demo import KEY; print(KEY)') timeout 300 python -m pipelines run \\
+timeout 300 python -m pipelines run \\
   /opt/mdfp/examples/recipes/demo.yaml --out /tmp/pool --max-holes 0.5 --quiet --json $(cat arguments) -- \\
   --runner=PortableRunner --job_endpoint=embed --environment_type=EXTERNAL --environment_config=localhost:50000
 code=$?; kill $pool; [ $code = 0 ] || { tail -30 pool.log >&2; exit 1; }
