@@ -92,14 +92,16 @@ def read_latest(workspace: Workspace) -> Plan:
 def describe(made: Plan, workers: int, console: Console) -> None:
     """Print what would be built, what is left out and why, and what it costs."""
     table = Table(title=f"plan {made.plan_id[:12]}, generation {made.generation}", title_justify="left")
-    for column in ("source", "train", "val", "test", "published", "left out"):
+    before = ("published",) if made.parent is not None else ()
+    for column in ("source", "train", "val", "test", *before, "left out"):
         table.add_column(column, justify="left" if column == "source" else "right")
     placed = Counter(zip(made.placed["source"].to_pylist(), made.placed["split"].to_pylist(), strict=True))
     published, left_out = made.published(), made.left_out()
     left = Counter(a.source for a in left_out)
     for source in sorted(made.sources):
-        splits = [placed[source, s] for s in ("train", "val", "test")]
-        table.add_row(source, *map(str, (*splits, published[source], left[source])))
+        counts = [placed[source, s] for s in ("train", "val", "test")]
+        counts += [published[source]] if before else []
+        table.add_row(source, *map(str, (*counts, left[source])))
     console.table(table)
     reasons = Counter((a.left_out, a.detail) for a in left_out if a.left_out)
     for (reason, detail), count in sorted(reasons.items()):

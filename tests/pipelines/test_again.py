@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections import Counter
 
 import pyarrow.parquet as pq
 import pytest
@@ -17,8 +18,9 @@ from mdfp.errors import UsageError
 from mdfp.verify import verify
 from pipelines import run as runs
 from pipelines.build import BuildOptions, build
+from pipelines.console import Console
 from pipelines.inventory import take_inventory
-from pipelines.plan import plan
+from pipelines.plan import describe, plan
 from pipelines.publish import complete, publish
 from pipelines.runner import Engine
 from schemas.case import Reject
@@ -195,6 +197,22 @@ def test_another_label_space_and_other_splits_are_no_other_corpus(corpus, make_w
     recipe_of_ones_own.write_text(yaml.safe_dump(content))
     made = plan(make_workspace(corpus.folder, recipe=recipe_of_ones_own), Selection(), console)
     assert made.shards == ()
+
+
+def test_only_the_plan_of_a_later_generation_says_what_is_published(corpus, make_workspace, console, tmp_path, capsys):
+    def shown(made):
+        describe(made, 1, Console())
+        said = capsys.readouterr()
+        return said.out + said.err
+
+    assert "published" not in shown(corpus.plan)
+    out = tmp_path / "corpus"
+    shutil.copytree(corpus.folder, out)
+    later = plan(make_workspace(out), Selection(), console)
+    assert later.published() == Counter(s.source for s in mdfp.open(str(out)).samples)
+    text = shown(later)
+    assert "published" in text
+    assert "not_selected" not in text
 
 
 def test_another_patient_key_is_refused(corpus, make_workspace, console, monkeypatch):
