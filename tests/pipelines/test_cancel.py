@@ -98,16 +98,11 @@ def test_the_command_prints_how_to_resume(planned):
     assert content["resume"].startswith("python -m pipelines build ")
 
 
-def test_a_cancelled_command_ends_with_code_three(planned, command_line):
+def test_a_cancelled_command_ends_with_code_three(planned, cancelled_at_the_first, command_line):
     workspace, made = planned
-    process = command_line.start("build", workspace.corpus.folder, "--workers", "1", "--quiet")
-    while process.poll() is None and status(workspace.corpus).shards_done == 0:
-        pass
-    try:
-        cancel(workspace.corpus, "finish")
-    except UsageError:
-        pytest.skip("the build was faster than the request")
-    _, stderr = process.communicate(timeout=120)
-    assert (process.returncode, "Traceback" in stderr) == (3, False), stderr
-    assert "go on where it stopped with" in stderr
-    assert 0 < status(workspace.corpus).shards_done <= len(made.shards)
+    words = command_line.words("build", workspace.corpus.folder, "--workers", "1", "--quiet")
+    ended = CliRunner().invoke(app, words[words.index("build") :])
+    assert (ended.exit_code, "Traceback" in ended.output) == (3, False), ended.output
+    assert len(cancelled_at_the_first) == 1
+    assert "go on where it stopped with" in ended.output
+    assert 0 < status(workspace.corpus).shards_done < len(made.shards)
