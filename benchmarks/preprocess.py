@@ -3,9 +3,8 @@
     python -m benchmarks.preprocess --repeats 3
 
 One process for each library and repetition, one thread each; libraries take turns in every repetition, so that a busy
-machine is busy for all. CPU seconds and peak memory are those of the process; the median is shown. Ours has the memory
-settings that our worker processes give themselves, the others what a script gets; `--memory usual` and `--memory huge` make
-them alike for all. The second case of each process is measured. Every library is given exactly our output grid. Image and
+machine is busy for all. CPU seconds and peak memory are those of the process, for the second case it does; the median is
+shown. Memory is what a script gets, for all; `--memory` changes that. Every library is given exactly our output grid. Image and
 label are compared with SimpleITK's linear (in double precision, not rounded) and nearest interpolation on that grid, at voxels
 that lie inside the input.
 
@@ -63,7 +62,7 @@ ONE_THREAD = dict.fromkeys(
 
 OURS = ("ours", "ours-default")
 
-MEMORY = ("own", "usual", "huge")
+MEMORY = ("usual", "huge", "own")
 
 
 def memory(peer: str, how: str) -> dict[str, str]:
@@ -71,8 +70,8 @@ def memory(peer: str, how: str) -> dict[str, str]:
 
     Args:
         peer: whose process.
-        how: own: ours as its worker processes run, which set this themselves; the others as a script gets it. usual: all
-            as a script gets it. huge: all in huge pages, where a fresh 100 MB are not 25,000 page faults.
+        how: usual: all as a script gets it. huge: all in huge pages, where a fresh 100 MB are not 25,000 page faults. own:
+            ours as its worker processes run, which set this themselves; the others as a script gets it.
     """
     if how == "huge":
         return {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
@@ -171,8 +170,8 @@ def main() -> None:
     parser.add_argument(
         "--memory",
         choices=MEMORY,
-        default="own",
-        help="own: each as it is run by its users; usual: all as a script gets it; huge: all in huge pages",
+        default="usual",
+        help="usual: all as a script gets it; huge: all in huge pages; own: ours as its workers run, the others usual",
     )
     parser.add_argument(
         "--folder",
