@@ -51,8 +51,8 @@ class KeyReference:
             UsageError: it is not found, or it is another key.
         """
         place = os.environ.get(FILE_VARIABLE) or self.place
-        if value := os.environ.get(VARIABLE, "").strip():
-            keys, found = PatientKeys(value.encode()), f"the variable {VARIABLE}"
+        if value := _own():
+            keys, found = PatientKeys(value), f"the variable {VARIABLE}"
         elif place:
             keys, found = _read(place), redacted(place)
         else:
@@ -74,8 +74,8 @@ def load() -> PatientKeys:
     Raises:
         UsageError: the key is too short, or cannot be read or made.
     """
-    if value := os.environ.get(VARIABLE, "").strip():
-        return PatientKeys(value.encode())
+    if value := _own():
+        return PatientKeys(value)
     place = _place()
     if not os.environ.get(FILE_VARIABLE):
         _make_once(Path(place))
@@ -84,13 +84,17 @@ def load() -> PatientKeys:
 
 def reference(keys: PatientKeys) -> KeyReference:
     """How workers may find the key that `load` gave."""
-    return KeyReference(keys.fingerprint, "" if os.environ.get(VARIABLE, "").strip() else _place())
+    return KeyReference(keys.fingerprint, "" if _own() else _place())
 
 
 def default_path() -> Path:
     """The user's own file."""
     base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
     return Path(base) / "mdfp" / "patient.key"
+
+
+def _own() -> bytes:
+    return os.environ.get(VARIABLE, "").strip().encode()
 
 
 def _place() -> str:

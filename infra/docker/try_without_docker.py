@@ -123,13 +123,7 @@ def base(folder: Path) -> Path:
     root = folder / "debian"
     if not (root / "usr/bin/python3.11").exists():
         shutil.rmtree(root, ignore_errors=True)
-        command = [
-            "debootstrap",
-            "--variant=minbase",
-            f"--include={PACKAGES}",
-            "bookworm",
-            str(root),
-        ]  # from its own default place
+        command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", str(root)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
         # Where a proxy signs for the package index, its certificate is among this machine's.
