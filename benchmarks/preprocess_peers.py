@@ -60,6 +60,7 @@ def ours(pair: Pair, *, plain: bool) -> Arrays:
     from transforms.labels.palette import build
     from transforms.normalise.image import normalise_image
     from transforms.read.array import PREFIX_BYTES, Blob, read_array, read_header
+    from transforms.store import SourceStore
 
     recipe = Recipe.model_validate(
         {
@@ -73,11 +74,13 @@ def ours(pair: Pair, *, plain: bool) -> Arrays:
     )
     table = LabelTable(values={0: "background", **dict(enumerate(STRUCTURES, start=1))}, origin="expert")
     palette = build(STRUCTURES)
+    folder = SourceStore(str(pair.image.parent))
 
     def read(path: Path, name: str) -> tuple[Any, Callable[[], Any]]:
-        data = path.read_bytes()
+        seen = folder.version(path.name)
+        data = folder.read_object(path.name, seen.bytes, seen.version)
         head = read_header(
-            "nifti", data[: PREFIX_BYTES["nifti"]], name=name, file_bytes=len(data), limits=recipe.limits
+            "nifti", bytes(data[: PREFIX_BYTES["nifti"]]), name=name, file_bytes=len(data), limits=recipe.limits
         ).header
         return head, lambda: read_array(head, [Blob(path.name, data)], recipe.limits)
 

@@ -11,6 +11,7 @@ from schemas.reasons import Reason
 from transforms.read.array import Blob
 from transforms.rejected import Rejected
 from transforms.retry import with_retries
+from transforms.scratch import Bytes
 from transforms.store import SourceStore
 
 
@@ -44,7 +45,7 @@ def fetch_case(
         OSError: what may pass, after `attempts`.
     """
 
-    def read(record: ObjectRecord) -> bytes:
+    def read(record: ObjectRecord) -> Bytes:
         return with_retries(lambda: _read_unchanged(store, record, any_version), attempts=attempts)
 
     fetched = FetchedCase(case)
@@ -53,7 +54,7 @@ def fetch_case(
     return fetched
 
 
-def _read_unchanged(store: SourceStore, record: ObjectRecord, any_version: bool) -> bytes:
+def _read_unchanged(store: SourceStore, record: ObjectRecord, any_version: bool) -> Bytes:
     if not any_version:
         return store.read_object(record.path, record.bytes, record.version)
     found = store.version(record.path)

@@ -195,7 +195,7 @@ class SampleMaker:
             yield Payload(f"{record.key}.label.{label.layer}.{codec.extension}", "label", label.layer, data)
         for text in fetched.case.texts:
             (blob, _), *_ = fetched.blobs[text.array]
-            yield Payload(f"{record.key}.{text.name}.txt", "text", text.name, blob.data)
+            yield Payload(f"{record.key}.{text.name}.txt", "text", text.name, bytes(blob.data))
         snapshot = Snapshot(
             key=record.key,
             source=record.source,

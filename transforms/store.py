@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from io import FileIO
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +18,9 @@ from typing import Any, TypeVar
 from mdfp.errors import UsageError
 from schemas.place import Place
 from schemas.reasons import Reason
+from transforms import scratch
 from transforms.rejected import Rejected
+from transforms.scratch import Bytes
 from transforms.stores.backend import Backend, ListedObject, Unfinished
 from transforms.stores.errors import ChangedError
 from transforms.stores.open import open_remote
@@ -96,9 +99,7 @@ class _Store:
         if self.folder is None:
             return self.remote.read(path, start, end)
         with (self.folder / path).open("rb", buffering=0) as file:
-            if start:
-                file.seek(start)
-            return file.read() if end is None else file.read(end - start)
+            return _range(file, start, end)
 
 
 class SourceStore(_Store):
@@ -142,13 +143,13 @@ class SourceStore(_Store):
                 return self._read(path, start, end)
             if self.folder is None:
                 return self.remote.read(path, start, end, version)
-            return self._read_local(path, start, end, version)
+            return self._read_local(path, version, lambda file: _range(file, start, end))
         except FileNotFoundError as error:
             raise Rejected(Reason.MISSING_FILE, "the object is no longer there") from error
         except ChangedError as error:
             raise self._changed(path, version or "") from error
 
-    def read_object(self, path: str, size: int, version: str) -> bytes:
+    def read_object(self, path: str, size: int, version: str) -> Bytes:
         """All bytes of an object as the inventory saw it: of a large remote one, several ranges at a time.
 
         Raises:
@@ -158,7 +159,7 @@ class SourceStore(_Store):
         try:
             if self.folder is None:
                 return self.remote.read_object(path, size, version)
-            data = self._read_local(path, 0, None, version)
+            data = self._read_local(path, version, lambda file: _whole(file, size))
         except FileNotFoundError as error:
             raise Rejected(Reason.MISSING_FILE, "the object is no longer there") from error
         except ChangedError as error:
@@ -202,16 +203,14 @@ class SourceStore(_Store):
                 for future in pending:
                     future.cancel()
 
-    def _read_local(self, path: str, start: int, end: int | None, version: str) -> bytes:
+    def _read_local(self, path: str, version: str, read: Callable[[FileIO], R]) -> R:
         if self.folder is None:
             raise TypeError(f"{self.root} is not local")
         with (self.folder / path).open("rb", buffering=0) as file:
             before = _listed(path, os.fstat(file.fileno()))
             if before.version != version:
                 raise ChangedError(f"{self.url(path)}: expected {version}, found {before.version}")
-            if start:
-                file.seek(start)
-            data = file.read() if end is None else file.read(end - start)
+            data = read(file)
             if _listed(path, os.fstat(file.fileno())) != before:
                 raise ChangedError(f"{self.url(path)}: was written while it was read")
             return data
@@ -296,6 +295,23 @@ def _walk(folder: Path, prefix: str) -> Iterator[ListedObject]:
                 except FileNotFoundError:  # a writer's temporary file, which became visible under its own name
                     continue
                 yield _listed(f"{prefix}{entry.name}", stat)
+
+
+def _range(file: FileIO, start: int, end: int | None) -> bytes:
+    if start:
+        file.seek(start)
+    return file.read() if end is None else file.read(end - start)
+
+
+def _whole(file: FileIO, size: int) -> Bytes:
+    """Bytes of a file that should have `size`; fewer or more where it has not. A large one lies in scratch memory."""
+    if size < scratch.LARGE_BYTES or os.fstat(file.fileno()).st_size != size:
+        return file.read()
+    buffer = scratch.take(size).data
+    filled = 0
+    while filled < size and (n := file.readinto(buffer[filled:])):
+        filled += n
+    return buffer[:filled].toreadonly()
 
 
 def _listed(path: str, stat: os.stat_result) -> ListedObject:

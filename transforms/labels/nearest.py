@@ -8,6 +8,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from transforms import scratch
 from transforms.labels.memory import Layout, contiguous, one_value
 from transforms.normalise.taps import SPACING_DECIMALS
 
@@ -48,7 +49,7 @@ def take_nearest(
     Returns:
         (z, y, x) array of `lut`'s dtype, C order.
     """
-    out = np.empty(tuple(len(i) for i in index_zyx), dtype=lut.dtype)
+    out = scratch.empty(tuple(len(i) for i in index_zyx), lut.dtype)
     layout = Layout.of(codes_zyx)
     index0, index1, index2 = (
         contiguous(codes_zyx.shape[a] - 1 - index_zyx[a] if layout.reverse[a] else index_zyx[a]) for a in layout.order

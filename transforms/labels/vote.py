@@ -12,6 +12,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from transforms import scratch
 from transforms.labels.memory import Layout, contiguous
 from transforms.normalise.taps import Taps
 
@@ -34,7 +35,7 @@ def vote(codes_zyx: npt.NDArray[Any], lut: npt.NDArray[Any], taps_zyx: tuple[Tap
     Returns:
         (z, y, x) array of `lut`'s dtype, C order.
     """
-    out = np.empty(tuple(len(t.first) for t in taps_zyx), dtype=lut.dtype)
+    out = scratch.empty(tuple(len(t.first) for t in taps_zyx), lut.dtype)
     layout = Layout.of(codes_zyx)
     taps = [t.flipped(n) if r else t for t, n, r in zip(taps_zyx, codes_zyx.shape, layout.reverse, strict=True)]
     first0, first1, first2 = (contiguous(taps[axis].first.astype(np.int64)) for axis in layout.order)

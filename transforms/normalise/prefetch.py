@@ -8,12 +8,15 @@ import llvmlite.ir as ir
 from numba import types
 from numba.extending import intrinsic
 
+LINE_BYTES = 64
+"""A line of a CPU's caches."""
+
 _READ, _KEEP_IN_ALL_CACHES, _DATA = 0, 3, 1
 """Arguments of LLVM's `llvm.prefetch`."""
 
 
 def _prefetch(typing_context: Any, array: Any, index: Any) -> Any:
-    """The cache line of `array[index]` will be read soon. An index beyond the end is harmless.
+    """The cache line of `array[index]` will be read soon. An index beyond either end is harmless.
 
     A CPU follows a stream of addresses by itself, but only to the end of a page. A loop that computes enough between two
     lines gains a fifth when it asks for the next row of a volume in time. It changes no result.

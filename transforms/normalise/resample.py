@@ -14,8 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from transforms import scratch
 from transforms.normalise import layout
+from transforms.normalise.prefetch import LINE_BYTES, prefetch
 from transforms.normalise.taps import Taps
+
+_ROWS_AHEAD = 4
+"""Rows of a plane that are asked for before they are needed: a CPU follows no plane by itself beyond the end of a page."""
 
 
 def resample(
@@ -68,7 +73,7 @@ def resample(
     first_x, weights_x = x.first.astype(np.uint32), np.ascontiguousarray(x.weights.T)
     clamp_low, clamp_high = _output_range(wanted, upper)
 
-    out = np.empty((len(z.first), len(y.first), len(x.first)), dtype=wanted)
+    out = scratch.empty((len(z.first), len(y.first), len(x.first)), wanted)
     plane = np.empty(out.shape[1:])
     starts = (z.first.astype(np.int64)[:, None] + np.arange(z.width)) * step_z
     for o in range(out.shape[0]):
@@ -161,39 +166,47 @@ def _plane(  # type: ignore[no-untyped-def]
     width = weights_y.shape[1]
     row = np.empty(n)
     held[:] = -1
+    line = LINE_BYTES // flat.itemsize
+    ahead = _ROWS_AHEAD if first_y[-1] >= first_y[0] else -_ROWS_AHEAD
     for o in range(first_y.shape[0]):
         for k in range(width):
             y = first_y[o] + k
             slot = y % n_ring
             if held[slot] != y:
-                _combine_planes(flat, starts, y * step_y, weights_z, low, high, pad, clean, ring[slot])
+                for s in starts:
+                    for x in range(0, n, line):
+                        prefetch(flat, s + (y + ahead) * step_y + x)
+                if clean.shape[0] == 0:
+                    _combine_planes(flat, starts, y * step_y, weights_z, ring[slot])
+                else:
+                    _combine_clean_planes(flat, starts, y * step_y, weights_z, low, high, pad, clean, ring[slot])
                 held[slot] = y
         _combine_rows(ring, first_y[o], weights_y[o], row)
         _sample_row(row, first_x, weights_x, out[o])
 
 
 @njit(cache=True, nogil=True)
-def _combine_planes(flat, starts, start_y, weights, low, high, pad, clean, out):  # type: ignore[no-untyped-def]
-    """`out[x] = sum of weights[k] * plane k at (y, x)`, after what is outside its limits became `low`."""
+def _combine_planes(flat, starts, start_y, weights, out):  # type: ignore[no-untyped-def]
+    """`out[x] = sum of weights[k] * plane k at (y, x)`."""
     n = out.shape[0]
     width = weights.shape[0]
     for p in range((width + 1) // 2):
         q = width - 1 - p
         a = flat[starts[p] + start_y : starts[p] + start_y + n]
         b = flat[starts[q] + start_y : starts[q] + start_y + n]
-        wa, wb = weights[p], weights[q] if q != p else 0.0
-        if clean.shape[0] == 0:
-            _add_rows(a, b, wa, wb, p == 0, out)
-        else:
-            _replace(a, low, high, pad, clean[0])
-            _replace(b, low, high, pad, clean[1])
-            _add_rows(clean[0], clean[1], wa, wb, p == 0, out)
+        _add_rows(a, b, weights[p], weights[q] if q != p else 0.0, p == 0, out)
 
 
 @njit(cache=True, nogil=True)
-def _replace(row, low, high, pad, out):  # type: ignore[no-untyped-def]
-    for x in range(out.shape[0]):
-        out[x] = row[x] if row[x] > low and row[x] <= high and row[x] != pad else low
+def _combine_clean_planes(flat, starts, start_y, weights, low, high, pad, clean, out):  # type: ignore[no-untyped-def]
+    """The same after what is outside its limits became `low`."""
+    n = out.shape[0]
+    width = weights.shape[0]
+    for p in range((width + 1) // 2):
+        q = width - 1 - p
+        _replace(flat[starts[p] + start_y : starts[p] + start_y + n], low, high, pad, clean[0])
+        _replace(flat[starts[q] + start_y : starts[q] + start_y + n], low, high, pad, clean[1])
+        _add_rows(clean[0], clean[1], weights[p], weights[q] if q != p else 0.0, p == 0, out)
 
 
 @njit(cache=True, nogil=True)
@@ -206,6 +219,12 @@ def _add_rows(a, b, wa, wb, first, out):  # type: ignore[no-untyped-def]
     else:
         for x in range(n):
             out[x] += wa * a[x] + wb * b[x]
+
+
+@njit(cache=True, nogil=True)
+def _replace(row, low, high, pad, out):  # type: ignore[no-untyped-def]
+    for x in range(out.shape[0]):
+        out[x] = row[x] if row[x] > low and row[x] <= high and row[x] != pad else low
 
 
 @njit(cache=True, nogil=True)

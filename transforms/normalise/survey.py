@@ -15,7 +15,7 @@ import numpy.typing as npt
 from numba import njit
 
 from transforms.normalise import layout
-from transforms.normalise.prefetch import prefetch
+from transforms.normalise.prefetch import LINE_BYTES, prefetch
 
 Box = tuple[int, int, int, int, int, int]
 """z0, y0, x0, z1, y1, x1 in voxels of an array (z, y, x), ends exclusive."""
@@ -29,10 +29,6 @@ _TABLES = 8
 _APART = 16
 """Bins between two tables. Without them equal values of all tables have addresses that differ by a multiple of 4 KB,
 which a CPU takes for one address when it looks whether a load depends on an earlier store: half as fast again."""
-
-
-_LINE_BYTES = 64
-"""A line of a CPU's caches."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,7 +190,7 @@ def _look_and_count(  # type: ignore[no-untyped-def]
         plane: (ny, nx) int16, becomes the plane in its own order; (0, 0) when none is wanted.
     """
     last = np.uint64(nx - 1)  # an unsigned index is not checked for wrapping around, and the loop becomes vector code
-    line = _LINE_BYTES // flat.itemsize
+    line = LINE_BYTES // flat.itemsize
     for y in range(ny):
         first = start + y * step_y
         for x in range(0, nx, line):

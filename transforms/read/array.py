@@ -14,6 +14,7 @@ from schemas.recipe import Limits
 from transforms.read import itk, nifti, series
 from transforms.read.header import ReadHeader
 from transforms.rejected import Rejected
+from transforms.scratch import Bytes
 from transforms.volume import Volume
 
 _NIFTI = (".nii", ".nii.gz")
@@ -35,10 +36,10 @@ class Blob:
     """
 
     path: str
-    data: bytes
+    data: Bytes
     local: Path | None = None
 
-    def content(self) -> bytes:
+    def content(self) -> Bytes:
         """Its bytes, from memory or else from the disk."""
         return self.local.read_bytes() if not self.data and self.local is not None else self.data
 
@@ -108,7 +109,7 @@ def respaced(affine_ras: Affine, spacing_xyz_mm: Sequence[float]) -> Affine:
 def _read_itk(blobs: Sequence[Blob], limits: Limits) -> Volume:
     first, data = blobs[0], blobs[0].content()
     beside = {PurePosixPath(b.path).name: b.content() for b in blobs[1:]}
-    detached = itk.data_file(data)
+    detached = itk.data_file(bytes(data[: itk.HEADER_PREFIX_BYTES]))
     if detached is not None and detached not in beside and first.local is not None:
         sibling = first.local.with_name(detached)
         if sibling.is_file():

@@ -25,6 +25,7 @@ from pydicom.pixels import get_decoder, pixel_array
 from mdfp.errors import MdfpError
 from schemas.reasons import Reason
 from transforms.rejected import Rejected
+from transforms.scratch import Bytes
 
 HEADER_PREFIX_BYTES = 1 << 16
 """Bytes of a file that nearly always hold its header. Where they do not, `HeaderCutError` asks for the whole file."""
@@ -182,7 +183,7 @@ class Opened:
     pixel_length: int
 
 
-def _parse(data: bytes, file_bytes: int) -> tuple[Dataset, uid.UID, int, int]:
+def _parse(data: Bytes, file_bytes: int) -> tuple[Dataset, uid.UID, int, int]:
     """The allowed attributes, the transfer syntax, and where the pixels lie; nothing behind is read."""
     found: list[tuple[int, int, int]] = []
     stream = io.BytesIO(data)
@@ -223,12 +224,12 @@ def _parse(data: bytes, file_bytes: int) -> tuple[Dataset, uid.UID, int, int]:
     return dataset, syntax, offset, length
 
 
-def read_instance(data: bytes, *, path: str, file_bytes: int) -> Instance:
+def read_instance(data: Bytes, *, path: str, file_bytes: int) -> Instance:
     """What the header of an image instance says: the `instance` of `open_instance`, which see."""
     return open_instance(data, path=path, file_bytes=file_bytes).instance
 
 
-def open_instance(data: bytes, *, path: str, file_bytes: int) -> Opened:
+def open_instance(data: Bytes, *, path: str, file_bytes: int) -> Opened:
     """What the header of an image instance says, and where its pixels lie.
 
     Whether it can be part of a volume is for `series.diagnose` to say, which sees the whole series.
@@ -318,7 +319,7 @@ def open_instance(data: bytes, *, path: str, file_bytes: int) -> Opened:
     return Opened(instance, syntax, pixel_offset, pixel_length)
 
 
-def pixels(data: bytes, opened: Opened | None = None) -> StoredSlice:
+def pixels(data: Bytes, opened: Opened | None = None) -> StoredSlice:
     """Pixels of a single-frame grey instance, and how they become physical values.
 
     Stored values are as PS3.5 8.1.1 defines them: BitsStored bits ending at HighBit, sign-extended where
@@ -377,7 +378,7 @@ def check_readable(instance: Instance) -> None:
         raise Rejected(Reason.UNSUPPORTED, "a modality LUT instead of RescaleSlope and RescaleIntercept")
 
 
-def _decoded(data: bytes, opened: Opened) -> npt.NDArray[Any]:
+def _decoded(data: Bytes, opened: Opened) -> npt.NDArray[Any]:
     instance, syntax = opened.instance, opened.transfer_syntax
     if opened.pixel_length == _UNDEFINED_LENGTH:
         _check_fragments(data, opened.pixel_offset)
@@ -398,7 +399,7 @@ def _decoded(data: bytes, opened: Opened) -> npt.NDArray[Any]:
     return stored.astype(instance.dtype, copy=False)
 
 
-def _check_fragments(data: bytes, offset: int) -> None:
+def _check_fragments(data: Bytes, offset: int) -> None:
     """Every fragment of encapsulated pixels must be whole (PS3.5 A.4): decoders fill what is missing with a guess."""
     while True:
         if offset + 8 > len(data):

@@ -4,8 +4,8 @@ libdeflate alone is not enough: it reads the first member only and says nothing 
 (bgzip, `cat`), zero padding and garbage would pass in silence, with voxels missing. Here its result is taken only where
 it is certain to be the whole stream; all else goes through zlib, member by member.
 
-Content goes into memory that numpy gives: above a few megabytes it comes in huge pages (where the kernel lets a program
-ask for them), which spares a volume its forty thousand page faults, a fifth of the time that inflating it takes.
+Content goes into memory that the last volume had (`transforms.scratch`), in huge pages where the kernel lets a program ask
+for them: forty thousand page faults a volume are a third of the time that inflating it takes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import numpy.typing as npt
 from imagecodecs import DeflateError, GzipError, deflate_decode, gzip_decode
 
 from schemas.reasons import Reason
+from transforms import scratch
 from transforms.rejected import Rejected
+from transforms.scratch import Bytes
 
 MAGIC = b"\x1f\x8b"
 """First two bytes of a gzip member (RFC 1952, 2.3.1)."""
@@ -31,12 +33,12 @@ Content = npt.NDArray[np.uint8]
 """What was in a stream: one axis of bytes, writable."""
 
 
-def is_gzip(data: bytes) -> bool:
+def is_gzip(data: Bytes) -> bool:
     """Whether the data starts as a gzip stream does."""
     return data[:2] == MAGIC
 
 
-def gunzip(data: bytes, *, max_bytes: int, expected_bytes: int | None = None) -> Content:
+def gunzip(data: Bytes, *, max_bytes: int, expected_bytes: int | None = None) -> Content:
     """The content of a gzip stream: all its members, each checked against its CRC-32 and length.
 
     Zero padding after the last member is allowed, as gzip itself does; anything else there is corruption. One member
@@ -60,8 +62,8 @@ def gunzip(data: bytes, *, max_bytes: int, expected_bytes: int | None = None) ->
     isize = int.from_bytes(data[-4:], "little")
     if len(data) >= _HEADER_BYTES + _TRAILER_BYTES and 0 < isize <= max_bytes:
         try:
-            content = np.empty(isize, dtype=np.uint8)
-            content = content[: len(gzip_decode(data, out=content.data))]
+            content = scratch.take(isize)
+            content = content[: len(gzip_decode(data, out=content.data))]  # type: ignore[arg-type] # takes any buffer
         except (DeflateError, GzipError):
             content = np.empty(0, dtype=np.uint8)  # corrupt, of several members, or longer than 4 GiB: zlib tells which
         if len(content) == isize and (isize == expected_bytes or _ends_with_first_member(data, content)):
@@ -69,16 +71,16 @@ def gunzip(data: bytes, *, max_bytes: int, expected_bytes: int | None = None) ->
     return np.frombuffer(_gunzip_members(data, max_bytes), dtype=np.uint8)
 
 
-def _ends_with_first_member(data: bytes, content: Content) -> bool:
+def _ends_with_first_member(data: Bytes, content: Content) -> bool:
     # The first member ends where its trailer stands. libdeflate has found it there, so if these eight bytes occur
     # nowhere but at the end of the data, then the first member ends there.
     trailer = bytes(data[-_TRAILER_BYTES:])
     return zlib.crc32(content.data) == int.from_bytes(trailer[:4], "little") and (
-        data.find(trailer, _HEADER_BYTES) == len(data) - _TRAILER_BYTES
+        bytes(data).find(trailer, _HEADER_BYTES) == len(data) - _TRAILER_BYTES
     )
 
 
-def _gunzip_members(data: bytes, max_bytes: int) -> bytearray:
+def _gunzip_members(data: Bytes, max_bytes: int) -> bytearray:
     view = memoryview(data)
     content = bytearray()
     position, members = 0, 0
@@ -112,7 +114,7 @@ def _gunzip_member(view: memoryview, position: int, content: bytearray, max_byte
     return position - len(inflater.unused_data)
 
 
-def gunzip_prefix(data: bytes, n: int) -> bytes:
+def gunzip_prefix(data: Bytes, n: int) -> bytes:
     """The first `n` bytes of content, or fewer where `data`, the first part of a gzip stream, holds no more.
 
     No trailer is checked: most of the stream need not be there.
@@ -131,7 +133,7 @@ def gunzip_prefix(data: bytes, n: int) -> bytes:
     return content
 
 
-def unzlib(data: bytes, *, expected_bytes: int) -> Content:
+def unzlib(data: Bytes, *, expected_bytes: int) -> Content:
     """The content of a zlib stream (RFC 1950) of known length, checked against its Adler-32.
 
     Raises:
@@ -139,8 +141,8 @@ def unzlib(data: bytes, *, expected_bytes: int) -> Content:
             TRUNCATED, it holds fewer.
     """
     try:
-        content = np.empty(expected_bytes, dtype=np.uint8)
-        content = content[: len(deflate_decode(data, out=content.data))]
+        content = scratch.take(expected_bytes)
+        content = content[: len(deflate_decode(data, out=content.data))]  # type: ignore[arg-type] # takes any buffer
     except DeflateError as error:
         raise Rejected(
             Reason.CORRUPT_GZIP, f"{len(data)} bytes are no sound zlib stream of {expected_bytes} bytes: {error}"

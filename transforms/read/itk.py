@@ -20,6 +20,7 @@ from transforms.read import inflate, metaimage, nrrd
 from transforms.read.header import ReadHeader, array_header, check_affine, check_extent, check_spacing
 from transforms.read.textheader import TextHeader
 from transforms.rejected import Rejected
+from transforms.scratch import Bytes
 from transforms.volume import Volume
 
 HEADER_PREFIX_BYTES = 1 << 16
@@ -77,7 +78,7 @@ def _checked(prefix: bytes, limits: Limits) -> TextHeader:
     return h
 
 
-def read(data: bytes, *, beside: Mapping[str, bytes] | None = None, limits: Limits) -> Volume:
+def read(data: Bytes, *, beside: Mapping[str, Bytes] | None = None, limits: Limits) -> Volume:
     """The volume. Its array is a view of the buffer, but for big-endian or unaligned voxels.
 
     Args:
@@ -88,7 +89,7 @@ def read(data: bytes, *, beside: Mapping[str, bytes] | None = None, limits: Limi
     Raises:
         Rejected: as `header` does; MISSING_FILE, the detached voxels are not there; TRUNCATED; CORRUPT_GZIP.
     """
-    h = _checked(data, limits)
+    h = _checked(bytes(data[:HEADER_PREFIX_BYTES]), limits)
     encoded = data
     if h.data_file is not None:
         if beside is None or h.data_file not in beside:
@@ -109,7 +110,7 @@ def read(data: bytes, *, beside: Mapping[str, bytes] | None = None, limits: Limi
     return Volume(stored.reshape(h.shape_zyx), h.affine_ras)
 
 
-def _decode(encoded: bytes, h: TextHeader, voxel_bytes: int) -> bytes | inflate.Content:
+def _decode(encoded: Bytes, h: TextHeader, voxel_bytes: int) -> Bytes | inflate.Content:
     if h.encoding == "raw":
         return encoded
     stream = encoded[h.data_offset :] if h.data_offset else encoded

@@ -34,6 +34,7 @@ from transforms.read.header import (
     furthest_corner_mm,
 )
 from transforms.rejected import Rejected
+from transforms.scratch import Bytes
 from transforms.volume import Volume
 
 HEADER_PREFIX_BYTES = 4096
@@ -370,7 +371,7 @@ def header(prefix: bytes, *, name: str, file_bytes: int, limits: Limits) -> Read
     return ReadHeader(record, findings)
 
 
-def read(data: bytes, *, limits: Limits) -> Volume:
+def read(data: Bytes, *, limits: Limits) -> Volume:
     """The volume in a whole file, plain or gzip.
 
     The array is a view of the buffer: no copy but for big-endian and unaligned voxels. It is read-only where `data`
@@ -380,11 +381,12 @@ def read(data: bytes, *, limits: Limits) -> Volume:
         Rejected: as `header` does; CORRUPT_GZIP; TRUNCATED, fewer voxels than the header announces.
     """
     compressed = inflate.is_gzip(data)
-    h = parse_header(inflate.gunzip_prefix(data[:HEADER_PREFIX_BYTES], HEADER_PREFIX_BYTES) if compressed else data)
+    prefix = bytes(data[:HEADER_PREFIX_BYTES])
+    h = parse_header(inflate.gunzip_prefix(prefix, HEADER_PREFIX_BYTES) if compressed else prefix)
     dtype, shape_zyx = h.dtype, h.shape_zyx
     check_extent(shape_zyx, dtype.itemsize, limits)
     affine, _ = affine_ras(h, "")
-    content: bytes | inflate.Content = data
+    content: Bytes | inflate.Content = data
     if compressed:
         expected = h.vox_offset + math.prod(shape_zyx) * dtype.itemsize
         content = inflate.gunzip(data, max_bytes=2 * expected + _EXCESS_BYTES, expected_bytes=expected)

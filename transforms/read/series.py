@@ -36,6 +36,7 @@ from transforms.read.dicom import Instance, StoredSlice
 from transforms.read.header import array_header, check_affine, check_extent
 from transforms.read.stack import Stack, check_plane, measure
 from transforms.rejected import Rejected
+from transforms.scratch import Bytes
 from transforms.volume import Volume
 
 PROJECTIONS = frozenset({"CR", "DX", "MG", "PX", "IO", "XA", "RF", "US", "IVUS", "OP", "ES", "XC", "GM", "SM", "DMS"})
@@ -213,7 +214,7 @@ def _acquisition(i: Instance) -> Acquisition:
     )
 
 
-def read(files: Sequence[tuple[str, bytes]], header: ArrayHeader, limits: Limits) -> Volume:
+def read(files: Sequence[tuple[str, Bytes]], header: ArrayHeader, limits: Limits) -> Volume:
     """The volume of a diagnosis from its instances.
 
     Stored values are kept where one slope and intercept hold for all slices. Else the values are physical: computed in
@@ -257,7 +258,7 @@ def read(files: Sequence[tuple[str, bytes]], header: ArrayHeader, limits: Limits
     return Volume(array, stack.affine_ras, scale, offset, padding)
 
 
-def _settled(slot: Sequence[tuple[bytes, dicom.Opened]], at_mm: float) -> StoredSlice:
+def _settled(slot: Sequence[tuple[Bytes, dicom.Opened]], at_mm: float) -> StoredSlice:
     """The one slice of a position: the first of several with the same pixels."""
     first = dicom.pixels(*slot[0])
     for other in slot[1:]:
