@@ -132,7 +132,8 @@ def _summary(
     reasons = Counter(str(r.reason) for r in rejects)
     vanished = sum(s.vanished for sample in corpus.samples for s in sample.structures)
     console.say()
-    console.say(f"cases      {len(truth.cases)} in {len(phantom.SOURCES)} data sets")
+    found = corpus.manifest.samples + sum(r.case_id is not None for r in rejects)
+    console.say(f"cases      {found} in {len(phantom.SOURCES)} data sets")
     console.say(
         f"samples    {corpus.manifest.samples}: " + ", ".join(f"{s.samples} {s.split}" for s in corpus.manifest.splits)
     )
@@ -150,7 +151,7 @@ def _summary(
     console.say(f"try        {command} info {folder / 'corpus'}")
     console.say(f"           {command} ls {folder / 'corpus'}")
     return {
-        "cases": len(truth.cases),
+        "cases": found,
         "samples": corpus.manifest.samples,
         "rejects": dict(reasons),
         "missed": missed,

@@ -73,12 +73,16 @@ def place(label: Volume, affine_ras: Affine, shape_zyx: tuple[int, int, int], im
     inside = bool((start >= 0).all() and (start + size <= image_size).all())
     if not (offset <= TOLERANCE_VOXELS and inside):
         apart = found - np.array(list(product((0, 1), repeat=3))) * (image_size - 1)
+        corners_lie = (
+            f"corners lie up to {_largest_norm(apart):.3g} voxels ({_largest_norm(apart * spacing):.3g} mm) from those of "
+            f"{image!r}, expected at most {TOLERANCE_VOXELS}"
+        )
+        shapes = f"shape of the label {_shape(size)}, of the image {_shape(image_size)}"
+        spacings = f"spacing of the label {_spacing(turned.affine_ras)}, of the image {_spacing(affine_ras)} mm"
+        # What differs most plainly comes first: corners may be close together although planes are missing.
+        told = (corners_lie, shapes, spacings) if (size == image_size).all() else (shapes, spacings, corners_lie)
         raise Rejected(
-            Reason.LABEL_GRID,
-            f"the label's corners lie up to {_largest_norm(apart):.3g} voxels ({_largest_norm(apart * spacing):.3g} mm) "
-            f"from those of {image!r}, expected at most {TOLERANCE_VOXELS}; in the image's axes x, y, z: shape of the "
-            f"label {_shape(size)}, of the image {_shape(image_size)}; spacing of the label "
-            f"{_spacing(turned.affine_ras)}, of the image {_spacing(affine_ras)} mm",
+            Reason.LABEL_GRID, "the label is not on its image's grid, in the image's axes x, y, z: " + "; ".join(told)
         )
     low, high = start[::-1], (start + size)[::-1]
     box = tuple(int(v) for v in (*low, *high))
