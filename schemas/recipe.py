@@ -89,7 +89,10 @@ class Geometry(ModalityGeometry):
 
     orientation: Literal["RAS"] = Field("RAS", description="axes closest to R, A, S; permutation and flips only")
     upsample: Literal["allow", "never"] = Field("allow", description="never: a coarser axis keeps its spacing")
-    interpolation: Literal["linear"] = Field("linear", description="along each axis")
+    interpolation: Literal["linear", "cubic"] = Field(
+        "linear",
+        description="of images, along each axis; cubic is kept within the image's own range. Labels: labels.resample",
+    )
     low_pass: bool = Field(True, description="average over the output voxel's footprint when downsampling")
     crop: Literal["none", "foreground"] = Field("none", description="foreground: cut to the body box")
     grid: Literal["native"] | ReferenceGrid = Field("native", description="native, or {reference: CT}")

@@ -43,7 +43,7 @@ def resample(
     if how == "nearest":
         stored = take_nearest(codes_zyx, lut, nearest_inputs(codes_zyx.shape, affine_ras, grid))
     else:
-        stored = vote(codes_zyx, lut, grid.taps_zyx)
+        stored = vote(codes_zyx, lut, grid.coverage_zyx)
     if thin:
         stored = keep_thin(stored, codes_zyx, lut, thin, _owners(codes_zyx.shape, affine_ras, grid))
     return stored

@@ -10,7 +10,7 @@ import numpy as np
 from mdfp import geometry
 from mdfp.geometry import Affine
 from schemas.recipe import PlaneSpacing, Spacing
-from transforms.normalise.taps import Taps, first_centre_mm, linear_taps, output_size, steady_mm
+from transforms.normalise.taps import Kernel, Taps, cubic_taps, first_centre_mm, linear_taps, output_size, steady_mm
 
 POSITION_DECIMALS = 10
 """Decimals of a mm that the origin of a stored affine keeps."""
@@ -32,12 +32,15 @@ class OutputGrid:
         spacing_xyz_mm: output spacing along x, y, z.
         affine_ras: output index (x, y, z) → mm, RAS.
         taps_zyx: taps along z, y, x of the (canonical) input array.
+        coverage_zyx: linear taps, by which structures are counted: those of `taps_zyx`, unless images are interpolated
+            in another way.
     """
 
     shape_zyx: tuple[int, int, int]
     spacing_xyz_mm: tuple[float, float, float]
     affine_ras: Affine
     taps_zyx: tuple[Taps, Taps, Taps]
+    coverage_zyx: tuple[Taps, Taps, Taps]
 
     @property
     def identity(self) -> bool:
@@ -59,8 +62,9 @@ class OutputGrid:
         affine = self.affine_ras.copy()
         affine[:3, 3] = geometry.apply(affine, np.array(low[::-1]))
         z, y, x = (t.cut(a, b) for t, a, b in zip(self.taps_zyx, low, high, strict=True))
+        cz, cy, cx = (t.cut(a, b) for t, a, b in zip(self.coverage_zyx, low, high, strict=True))
         nz, ny, nx = (b - a for a, b in zip(low, high, strict=True))
-        return OutputGrid((nz, ny, nx), self.spacing_xyz_mm, steady_affine(affine), (z, y, x))
+        return OutputGrid((nz, ny, nx), self.spacing_xyz_mm, steady_affine(affine), (z, y, x), (cz, cy, cx))
 
 
 def steady_affine(affine: Affine) -> Affine:
@@ -110,6 +114,7 @@ def output_grid(
     spacing_out_xyz_mm: tuple[float, float, float],
     *,
     low_pass: bool,
+    kernel: Kernel = "linear",
 ) -> OutputGrid:
     """The output grid of a canonical volume, and the taps that fill it.
 
@@ -120,6 +125,7 @@ def output_grid(
         affine_ras: of the input.
         spacing_out_xyz_mm: wanted spacing along x, y, z.
         low_pass: whether the taps average over the output voxel's footprint when downsampling.
+        kernel: how images are interpolated.
 
     Returns:
         The grid; an axis whose voxels stay where they are keeps its native spacing exactly.
@@ -127,10 +133,9 @@ def output_grid(
     spacing_in = geometry.spacing_xyz_mm(affine_ras)
     n_in = shape_zyx[::-1]
     n_out = tuple(output_size(n, s, t) for n, s, t in zip(n_in, spacing_in, spacing_out_xyz_mm, strict=True))
-    taps = tuple(
-        linear_taps(n, s, m, t, low_pass=low_pass)
-        for n, s, m, t in zip(n_in, spacing_in, n_out, spacing_out_xyz_mm, strict=True)
-    )
+    axes = list(zip(n_in, spacing_in, n_out, spacing_out_xyz_mm, strict=True))
+    coverage = tuple(linear_taps(*axis, low_pass=low_pass) for axis in axes)
+    taps = coverage if kernel == "linear" else tuple(cubic_taps(*axis, low_pass=low_pass) for axis in axes)
     if all(t.identity for t in taps):
         spacing_out, affine_out = spacing_in, np.array(affine_ras, dtype=np.float64)
     else:
@@ -142,9 +147,9 @@ def output_grid(
         ]
         origin = geometry.apply(affine_ras, np.array(start_index))
         affine_out = geometry.compose(geometry.direction(affine_ras), spacing_out, origin)
-    (x, y, z), (tx, ty, tz) = n_out, taps
+    (x, y, z), (tx, ty, tz), (cx, cy, cz) = n_out, taps, coverage
     spacing = _xyz(round(s, POSITION_DECIMALS) for s in spacing_out)
-    return OutputGrid((z, y, x), spacing, steady_affine(affine_out), (tz, ty, tx))
+    return OutputGrid((z, y, x), spacing, steady_affine(affine_out), (tz, ty, tx), (cz, cy, cx))
 
 
 def _xyz(values: Iterable[float]) -> tuple[float, float, float]:

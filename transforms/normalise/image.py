@@ -13,7 +13,7 @@ from mdfp.geometry import Affine
 from mdfp.sample import Grid, SampleImage
 from schemas.case import CaseImage
 from schemas.reasons import Reason
-from schemas.recipe import Limits, Recipe
+from schemas.recipe import Geometry, Limits, Recipe
 from transforms.normalise import intensity, layout
 from transforms.normalise.content_hash import survey_and_hash
 from transforms.normalise.grid import POSITION_DECIMALS, OutputGrid, acquisition_axis, output_grid, target_spacing
@@ -102,8 +102,9 @@ def normalise_image(volume: Volume, case_image: CaseImage, recipe: Recipe) -> No
         padding=code.padding if replaces else None,
         gain=code.gain,
         bias=code.bias,
+        within=None if recipe.geometry.interpolation == "linear" else _own_range(native, code, floored=floored),
     )
-    done += _resampling_done(canonical, grid, low_pass=recipe.geometry.low_pass)
+    done += _resampling_done(canonical, grid, recipe.geometry)
     done += _intensity_done(code, native, padding_voxels, canonical, modality)
     if modality == "CT" and native.stats.maximum - native.stats.minimum < MIN_CT_SPAN_HU:
         warnings.append(
@@ -206,7 +207,13 @@ def _output_grid(canonical: Volume, modality: str, recipe: Recipe) -> OutputGrid
             f"at {_mm(wanted)} the volume would have {x} x {y} x {z} voxels, expected at most {limits.max_voxels} and"
             f" {limits.max_edge} along an axis",
         )
-    return output_grid(canonical.shape_zyx, canonical.affine_ras, wanted, low_pass=recipe.geometry.low_pass)
+    return output_grid(
+        canonical.shape_zyx,
+        canonical.affine_ras,
+        wanted,
+        low_pass=recipe.geometry.low_pass,
+        kernel=recipe.geometry.interpolation,
+    )
 
 
 def _replaced(array_zyx: npt.NDArray[Any], native: Measured, code: Encoding) -> int:
@@ -223,14 +230,22 @@ def _replaced(array_zyx: npt.NDArray[Any], native: Measured, code: Encoding) -> 
     return total
 
 
+def _own_range(native: Measured, code: Encoding, *, floored: bool) -> tuple[float, float]:
+    """Stored numbers between which the image's own values lie: what interpolation must not leave."""
+    low, high = native.survey.minimum, native.survey.maximum
+    if floored and code.lower is not None:
+        low, high = max(low, code.lower), max(high, code.lower)
+    return low * code.gain + code.bias, high * code.gain + code.bias
+
+
 def _mm(spacing_xyz_mm: tuple[float, ...]) -> str:
     return " x ".join(f"{s:g}" for s in spacing_xyz_mm) + " mm"
 
 
-def _resampling_done(canonical: Volume, grid: OutputGrid, *, low_pass: bool) -> list[str]:
+def _resampling_done(canonical: Volume, grid: OutputGrid, geometry_wanted: Geometry) -> list[str]:
     if grid.identity:
         return []
-    kernel = "linear, low-pass where coarser" if low_pass else "linear"
+    kernel = geometry_wanted.interpolation + (", low-pass where coarser" if geometry_wanted.low_pass else "")
     native = _mm(geometry.spacing_xyz_mm(canonical.affine_ras))
     return [f"resampled from {native} to {_mm(grid.spacing_xyz_mm)} ({kernel})"]
 

@@ -29,10 +29,10 @@ def resample(
     *,
     dtype: npt.DTypeLike,
     lower: float | None = None,
-    upper: float | None = None,
     padding: float | None = None,
     gain: float = 1.0,
     bias: float = 0.0,
+    within: tuple[float, float] | None = None,
 ) -> npt.NDArray[Any]:
     """`cast(clamp(gain * filtered + bias))` on the taps' grid; integers are rounded, halves to even.
 
@@ -44,10 +44,10 @@ def resample(
         dtype: type of the result.
         lower: input values below it, equal to `padding`, or not finite become it before they are filtered. None: the
             input is taken as it is, and has to be finite.
-        upper: output values above it become it; an integer dtype's range clamps anyway.
         padding: a further input value that becomes `lower`.
         gain: output units per input unit.
         bias: output value of input zero.
+        within: lowest and highest output value, which those beyond become; the range of the dtype clamps anyway.
 
     Returns:
         C-contiguous array of shape (len(taps) for z, y, x).
@@ -60,7 +60,7 @@ def resample(
         raise ValueError("padding needs lower, the value that replaces it")
     wanted = np.dtype(dtype).newbyteorder("=")
     if all(t.identity for t in taps_zyx):
-        return _copy(array_zyx, wanted, lower, upper, padding, gain, bias)
+        return _copy(array_zyx, wanted, lower, within, padding, gain, bias)
     rows = layout.rows(array_zyx)
     z, y, x = (t.flipped(n) if f else t for t, n, f in zip(taps_zyx, rows.shape_zyx, rows.flipped_zyx, strict=True))
     low, high, pad = _limits(rows.flat.dtype, lower, padding)
@@ -71,7 +71,7 @@ def resample(
     # Without a floor every value stands, and no row is copied only to be looked at.
     clean = np.empty((0 if lower is None else 2, nx), dtype=rows.flat.dtype)
     first_x, weights_x = x.first.astype(np.uint32), np.ascontiguousarray(x.weights.T)
-    clamp_low, clamp_high = _output_range(wanted, upper)
+    clamp_low, clamp_high = _output_range(wanted, within)
 
     out = scratch.empty((len(z.first), len(y.first), len(x.first)), wanted)
     plane = np.empty(out.shape[1:])
@@ -100,29 +100,29 @@ def _limits(dtype: np.dtype[Any], lower: float | None, padding: float | None) ->
     return low, dtype.type(info.max), dtype.type(padding) if representable else low
 
 
-def _output_range(dtype: np.dtype[Any], upper: float | None) -> tuple[float, float]:
+def _output_range(dtype: np.dtype[Any], within: tuple[float, float] | None) -> tuple[float, float]:
     """Smallest and largest value of the result, as doubles; 64-bit integers end where doubles stop being exact."""
     info: Any = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
     exact = float("inf") if dtype.kind == "f" else 2.0**53
-    high = min(float(info.max), exact)
-    return max(float(info.min), -exact), high if upper is None else min(float(upper), high)
+    low, high = max(float(info.min), -exact), min(float(info.max), exact)
+    return (low, high) if within is None else (max(within[0], low), min(within[1], high))
 
 
 def _copy(
     array_zyx: npt.NDArray[Any],
     dtype: np.dtype[Any],
     lower: float | None,
-    upper: float | None,
+    within: tuple[float, float] | None,
     padding: float | None,
     gain: float,
     bias: float,
 ) -> npt.NDArray[Any]:
     """What `resample` does when every output is the input of the same index."""
     unmapped = gain == 1 and bias == 0
-    if lower is None and upper is None and unmapped and array_zyx.dtype.newbyteorder("=") == dtype:
+    if lower is None and within is None and unmapped and array_zyx.dtype.newbyteorder("=") == dtype:
         return np.array(array_zyx, dtype=dtype, order="C")
     out = np.empty(array_zyx.shape, dtype=dtype)
-    clamp_low, clamp_high = _output_range(dtype, upper)
+    clamp_low, clamp_high = _output_range(dtype, within)
     worked = layout.kernel_type(array_zyx.dtype)
     low, high, pad = _limits(worked, lower, padding)
     for plane, target in zip(array_zyx, out, strict=True):

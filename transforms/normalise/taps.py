@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,12 @@ single-precision headers changes neither the number of output voxels nor whether
 POSITION_STEP_MM = 2.0**-36
 """Positions are computed from spacings rounded to multiples of this (15 pm): fine enough to leave every
 single-precision spacing as it is, coarse enough to drop the last bits in which flips and rotations differ."""
+
+Kernel = Literal["linear", "cubic"]
+"""How values between voxels are made."""
+
+SUPPORT: dict[Kernel, int] = {"linear": 1, "cubic": 2}
+"""Voxels on either side of a position that take part."""
 
 INTEGER_WEIGHT = 1 << 12
 """What a weight of 1 becomes where coverage is counted in integers: three axes multiply to 2**36."""
@@ -98,20 +105,46 @@ def linear_taps(n_in: int, spacing_in_mm: float, n_out: int, spacing_out_mm: flo
         spacing_out_mm: t, mm.
         low_pass: widen the kernel to the output voxel's footprint when t > s.
     """
+    return _taps(n_in, spacing_in_mm, n_out, spacing_out_mm, "linear", low_pass=low_pass)
+
+
+def cubic_taps(n_in: int, spacing_in_mm: float, n_out: int, spacing_out_mm: float, *, low_pass: bool) -> Taps:
+    """Cubic convolution along one axis (Keys 1981, a = -1/2), for images; arguments as `linear_taps`.
+
+    Exact for parabolas, sharper than linear, and it overshoots at edges: whoever stores the result clamps it. Some
+    weights are negative, so `integer` counts no coverage.
+    """
+    return _taps(n_in, spacing_in_mm, n_out, spacing_out_mm, "cubic", low_pass=low_pass)
+
+
+def kernel_weight(distance: npt.NDArray[np.float64], kernel: Kernel) -> npt.NDArray[np.float64]:
+    """Weight of voxels at a distance (in voxels, not negative) from the position that is asked for."""
+    d = distance
+    if kernel == "linear":
+        return np.maximum(0.0, 1.0 - d)
+    near = (1.5 * d - 2.5) * d * d + 1.0
+    far = ((-0.5 * d + 2.5) * d - 4.0) * d + 2.0
+    return np.where(d < 1.0, near, np.where(d < 2.0, far, 0.0))
+
+
+def _taps(
+    n_in: int, spacing_in_mm: float, n_out: int, spacing_out_mm: float, kernel: Kernel, *, low_pass: bool
+) -> Taps:
     if n_in == n_out and same_spacing(spacing_in_mm, spacing_out_mm):
         return identity_taps(n_in)
     ratio = steady_mm(spacing_out_mm) / steady_mm(spacing_in_mm)
-    radius = max(1.0, ratio) if low_pass else 1.0
+    stretch = max(1.0, ratio) if low_pass else 1.0
+    radius = SUPPORT[kernel] * stretch
 
     # Only the first half of the rows is computed, the rest is their mirror image, bit for bit.
     half = (n_out + 1) // 2
     centre = (np.arange(half) - (n_out - 1) / 2) * ratio + (n_in - 1) / 2
     index = np.ceil(centre - radius).astype(np.int64)[:, None] + np.arange(int(np.ceil(2 * radius)) + 1)
-    triangle = np.maximum(0.0, 1.0 - np.abs(index - centre[:, None]) / radius)
-    triangle[triangle == 0] = 0.0
+    weight = kernel_weight(np.abs(index - centre[:, None]) / stretch, kernel)
+    weight[weight == 0] = 0.0
     index = np.clip(index, 0, n_in - 1)
 
-    touched = triangle > 0
+    touched = weight != 0
     lowest = np.where(touched, index, n_in).min(axis=1)
     highest = np.where(touched, index, -1).max(axis=1)
     width = int((highest - lowest).max()) + 1
@@ -128,8 +161,8 @@ def linear_taps(n_in: int, spacing_in_mm: float, n_out: int, spacing_out_mm: flo
     total = np.zeros(half)
     for k in range(index.shape[1]):  # a few columns; a written-out sum has one order on every CPU
         kept = touched[:, k]
-        weights[rows[kept], index[kept, k] - start[kept]] += triangle[kept, k]
-        total += triangle[:, k]
+        weights[rows[kept], index[kept, k] - start[kept]] += weight[kept, k]
+        total += weight[:, k]
     if centred:  # the two ends were summed in opposite orders
         weights[-1] = (weights[-1] + weights[-1, ::-1]) / 2
     weights /= total[:, None]

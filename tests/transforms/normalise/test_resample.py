@@ -148,11 +148,11 @@ def test_what_is_not_finite_becomes_the_floor(resampled: bool) -> None:
 
 
 @pytest.mark.parametrize("resampled", [False, True])
-def test_gain_bias_and_upper_act_on_the_filtered_value(resampled: bool) -> None:
+def test_gain_bias_and_range_act_on_the_filtered_value(resampled: bool) -> None:
     array = noise()
     taps = taps_for(array.shape) if resampled else tuple(identity_taps(n) for n in array.shape)
-    result = resample(array, taps, dtype=np.int16, gain=0.5, bias=-10.25, upper=500)
-    expected = np.minimum(reference(array, taps) * 0.5 - 10.25, 500)
+    result = resample(array, taps, dtype=np.int16, gain=0.5, bias=-10.25, within=(-400, 500))
+    expected = np.clip(reference(array, taps) * 0.5 - 10.25, -400, 500)
     assert np.abs(result - expected).max() <= 0.5 + 1e-9
 
 
@@ -170,7 +170,7 @@ def test_the_copy_agrees_with_the_kernel() -> None:
     whole = tuple(identity_taps(n) for n in array.shape)
     kernel = tuple(Taps(t.first, t.weights, t.integer, identity=False) for t in whole)
     for dtype in ("i2", "u1", "f4"):
-        options = {"dtype": dtype, "lower": -100.0, "gain": 0.37, "bias": 11.0, "upper": 201.5}
+        options = {"dtype": dtype, "lower": -100.0, "gain": 0.37, "bias": 11.0, "within": (-20.5, 201.5)}
         assert (resample(array, whole, **options) == resample(array, kernel, **options)).all()
 
 

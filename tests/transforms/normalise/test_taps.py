@@ -5,10 +5,12 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from transforms.normalise.taps import (
     INTEGER_WEIGHT,
     Taps,
+    cubic_taps,
     identity_taps,
     linear_taps,
     output_size,
@@ -93,6 +95,52 @@ def test_equal_spacing_is_the_identity(n: int, s: float) -> None:
         assert taps.identity
         assert (dense(taps, n) == np.eye(n)).all()
         assert (dense(taps, n, "integer") == np.eye(n) * INTEGER_WEIGHT).all()
+
+
+def _keys(x: float) -> float:
+    """Keys 1981, equation 15 with a = -1/2, as it is printed."""
+    a, s = -0.5, abs(x)
+    if s < 1:
+        return (a + 2) * s**3 - (a + 3) * s**2 + 1
+    return a * s**3 - 5 * a * s**2 + 8 * a * s - 4 * a if s < 2 else 0.0
+
+
+@settings(deadline=None)
+@given(n=sizes, s=spacings, t=spacings, low_pass=st.booleans())
+def test_cubic_taps_are_the_clamped_kernel_and_mirror_exactly(n: int, s: float, t: float, low_pass: bool) -> None:
+    n_out = output_size(n, s, t)
+    taps = cubic_taps(n, s, n_out, t, low_pass=low_pass)
+    assert taps.first.min() >= 0
+    assert (taps.first + taps.width).max() <= n
+    found = dense(taps, n)
+    assert (found == found[::-1, ::-1]).all()
+    assert (dense(taps.flipped(n), n) == found[:, ::-1]).all()
+    if taps.identity:
+        return
+    wide = max(1.0, t / s) if low_pass else 1.0
+    expected = np.zeros((n_out, n))
+    for o in range(n_out):
+        centre = (n - 1) / 2 + (o - (n_out - 1) / 2) * t / s
+        for i in range(int(np.floor(centre - 2 * wide)), int(np.ceil(centre + 2 * wide)) + 1):
+            expected[o, min(max(i, 0), n - 1)] += _keys((i - centre) / wide)
+    assert found == pytest.approx(expected / expected.sum(axis=1, keepdims=True), abs=1e-8)
+
+
+@pytest.mark.parametrize(("n", "n_out", "low_pass"), [(40, 61, False), (40, 100, True), (60, 25, True)])
+def test_cubic_is_what_pillow_calls_bicubic(n: int, n_out: int, low_pass: bool) -> None:
+    image = np.random.default_rng(3).normal(size=(1, n)).astype(np.float32)
+    pillow = np.asarray(Image.fromarray(image).resize((n_out, 1), Image.Resampling.BICUBIC))[0]
+    taps = cubic_taps(n, 1.0, n_out, n / n_out, low_pass=low_pass)
+    ours = dense(taps, n) @ image[0]
+    edge = 2 + 2 * n_out // n + 1  # beyond the ends Pillow leaves voxels out, and these values clamp
+    assert ours[edge:-edge] == pytest.approx(pillow[edge:-edge], abs=1e-5)
+
+
+def test_cubic_is_exact_for_parabolas() -> None:
+    taps = cubic_taps(30, 1.0, 45, 30 / 45, low_pass=False)
+    centre = 14.5 + (np.arange(45) - 22) * 30 / 45
+    ours = dense(taps, 30) @ (np.arange(30.0) ** 2)
+    assert ours[4:-4] == pytest.approx(centre[4:-4] ** 2, abs=1e-7)
 
 
 @pytest.mark.parametrize("factor", [2, 3, 4, 5])
