@@ -122,10 +122,6 @@ def open_workspace(recipe_path: Path, roots: Sequence[str] = (), out: str | None
         UsageError: with file, line and remedy.
     """
     recipe, corpus = open_corpus(recipe_path, out)
-    if recipe.geometry.grid != "native":
-        raise UsageError(
-            f"{recipe_path}: geometry.grid: {{reference: …}} is not available yet; leave it out to keep each image's own grid"
-        )
     folder = recipe_path.resolve().parent
     sources = catalog_sources.resolve_all(recipe, folder)
     _check_space(recipe, sources, recipe_path)

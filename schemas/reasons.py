@@ -49,6 +49,11 @@ class Reason(StrEnum):
     TEMPORAL = "temporal", "several time points at each position and no rule says which to take"
     MULTIFRAME = "multiframe", "several frames in one instance; not read by this version"
 
+    OFF_GRID = (
+        "off_grid",
+        "an image cannot share the grid of its case's reference: there is none, it lies in another frame, or nowhere near",
+    )
+
     # Intensity
     NOT_FINITE = "not_finite", "more voxels than allowed are not numbers"
     NO_PIXELS = "no_pixels", "the object holds no image"

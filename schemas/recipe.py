@@ -81,7 +81,14 @@ class ModalityGeometry(_Model):
 class ReferenceGrid(_Model):
     """Images share the grid of the reference image of their case."""
 
-    reference: str = Field(description="modality, for example CT")
+    reference: str = Field(description="modality of the image whose stored grid the others take, for example CT")
+
+    @field_validator("reference")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in MODALITIES:
+            raise ValueError(f"expected one of {', '.join(MODALITIES)}, found {value!r}")
+        return value
 
 
 class Geometry(ModalityGeometry):

@@ -13,7 +13,7 @@ import numpy as np
 
 from mdfp import geometry
 from schemas.case import ArrayHeader
-from schemas.recipe import Geometry
+from schemas.recipe import Geometry, ReferenceGrid
 from transforms.normalise.grid import target_spacing
 from transforms.normalise.taps import output_size
 
@@ -72,19 +72,27 @@ def estimate(images: Sequence[ArrayCost], labels: Sequence[ArrayCost], wanted: G
     """
     seconds = 0.0
     stored = float(SNAPSHOT_BYTES)
+    grid = _shared(images, wanted)
     for image in images:
-        voxels, out = math.prod(image.header.shape), _output_voxels(image, wanted)
+        voxels, out = math.prod(image.header.shape), _output_voxels(grid or image, wanted)
         inflated = voxels * np.dtype(image.header.dtype).itemsize
         seconds += inflated * INFLATE_S_PER_BYTE + voxels * RESAMPLE_S_PER_VOXEL + image.instances * INSTANCE_S
         seconds += out * STORED_IMAGE_BYTES * ENCODE_S_PER_BYTE
         stored += out * STORED_IMAGE_BYTES / IMAGE_RATIO
     for label in labels:
-        voxels, out = math.prod(label.header.shape), _output_voxels(label, wanted)
+        voxels, out = math.prod(label.header.shape), _output_voxels(grid or label, wanted)
         inflated = voxels * np.dtype(label.header.dtype).itemsize
         seconds += label.files * (inflated * INFLATE_S_PER_BYTE + voxels * VOTE_S_PER_VOXEL)
         seconds += out * ENCODE_S_PER_BYTE
         stored += out / LABEL_RATIO
     return round(seconds, 3), int(stored)
+
+
+def _shared(images: Sequence[ArrayCost], wanted: Geometry) -> ArrayCost | None:
+    """The image on whose grid all of the case are stored, where the recipe asks for that and there is one."""
+    if not isinstance(wanted.grid, ReferenceGrid):
+        return None
+    return next((i for i in images if i.modality == wanted.grid.reference), None)
 
 
 def _output_voxels(array: ArrayCost, wanted: Geometry) -> int:

@@ -14,13 +14,14 @@ from mdfp.sample import Sample, SampleAnnotation, SampleLabel, SampleText, Snaps
 from schemas.case import ArrayHeader, CaseLabel
 from schemas.plan import Assignment
 from schemas.reasons import Reason
-from schemas.recipe import Recipe
+from schemas.recipe import Recipe, ReferenceGrid
 from schemas.source import Source
 from transforms.confirm import confirm
 from transforms.fetch import FetchedCase
 from transforms.labels.label import LabelPart, normalise_labels
 from transforms.normalise.annotations import move_annotation
 from transforms.normalise.image import NormalisedImage, normalise_image
+from transforms.normalise.shared_grid import SharedGrid, reference_image
 from transforms.plan.terms import UNSTATED
 from transforms.read.array import Blob, read_array
 from transforms.rejected import Rejected
@@ -86,16 +87,10 @@ class SampleMaker:
         case = fetched.case
         done: list[str] = []
         warnings: list[str] = []
-        images: dict[str, NormalisedImage] = {}
-        for case_image in case.images:
-            blobs = [blob for blob, _ in fetched.blobs[f"image:{case_image.header.name}"]]
-            volume = self._read(case_image.header, blobs)
-            with self.watch.measure("normalise"):
-                image = normalise_image(volume, case_image, self.recipe)
-            del volume  # half of what a case takes; its labels come next
-            images[case_image.header.name] = image
-            done += [f"{case_image.header.name}: {step}" for step in image.done]
-            warnings += [f"{case_image.header.name}: {w}" for w in image.warnings]
+        images = self._images(fetched)
+        for name, image in images.items():
+            done += [f"{name}: {step}" for step in image.done]
+            warnings += [f"{name}: {w}" for w in image.warnings]
 
         with self.watch.measure("normalise"):
             layers, states, label_done, label_warnings = self._labels(fetched, images)
@@ -137,6 +132,24 @@ class SampleMaker:
         check_invariants(record, self.recipe, self.palette)
         with self.watch.measure("encode"):
             return MadeSample(record, tuple(self._payloads(record, images, layers, fetched, annotations, texts)))
+
+    def _images(self, fetched: FetchedCase) -> dict[str, NormalisedImage]:
+        """The images of a case in their order; where they share a grid, the reference is made first.
+
+        Raises:
+            Rejected: OFF_GRID, and whatever reading and normalising raise.
+        """
+        images = {i.header.name: i for i in fetched.case.images}
+        reference = reference_image(fetched.case.images, self.recipe.geometry.grid)
+        made: dict[str, NormalisedImage] = {}
+        for name in sorted(images, key=lambda name: name != reference):
+            volume = self._read(images[name].header, [blob for blob, _ in fetched.blobs[f"image:{name}"]])
+            shared = made[reference].grid if reference is not None and name != reference else None
+            assert not isinstance(shared, SharedGrid)  # the reference's own grid is nobody's
+            with self.watch.measure("normalise"):
+                made[name] = normalise_image(volume, images[name], self.recipe, shared)
+            del volume  # half of what a case takes; the next image or its labels come
+        return {name: made[name] for name in images}
 
     def _labels(
         self, fetched: FetchedCase, images: Mapping[str, NormalisedImage]
@@ -224,7 +237,8 @@ def check_invariants(record: Sample, recipe: Recipe, palette: Sequence[PaletteEn
             )
         if recipe.intensity.store == "physical" and image.modality == "CT" and stats.minimum < -1024:
             raise Rejected(Reason.INVARIANT, f"{image.name}: CT minimum {stats.minimum} HU, expected at least -1024")
-        asked = recipe.geometry.spacing_for(image.modality)
+        grid = recipe.geometry.grid
+        asked = recipe.geometry.spacing_for(grid.reference if isinstance(grid, ReferenceGrid) else image.modality)
         if isinstance(asked, tuple) and recipe.geometry.upsample == "allow":
             found = image.stored.spacing_xyz_mm or ()
             if any(abs(a - b) > 1e-6 for a, b in zip(asked, found, strict=True)):

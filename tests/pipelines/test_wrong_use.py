@@ -71,7 +71,7 @@ WRONG_RECIPES = {
     "a source nobody knows": ({"sources": [{"id": "msd-task09-splen", "root": "."}]}, ["did you mean 'msd-task09-spleen'"]),
     "a window upside down": ({"intensity": {"CT": {"window_hu": [100, -100]}}}, ["lower must be below upper"]),
     "a test source that is not taken": ({"splits": {"train": 0.9, "val": 0.1, "test": {"sources": ["btcv"]}}}, ["btcv"]),
-    "a reference grid": ({"geometry": {"grid": {"reference": "CT"}}}, ["not available yet"]),
+    "a reference nobody knows": ({"geometry": {"grid": {"reference": "CTT"}}}, ["expected one of CT, MR, PT", "'CTT'"]),
 }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from transforms.labels.extent import Extent
 from transforms.labels.layers import outside_fractions
 from transforms.labels.palette import Palette
 from transforms.labels.part import ImageOnGrid, LabelOnGrid, LabelPart
-from transforms.labels.resample import nearest_inputs
+from transforms.labels.resample import stored_extent
 
 RATIO = (0.9, 1.1)
 """A stored volume over the native volume outside this is a warning."""
@@ -54,7 +54,7 @@ def account(
     outside = outside_fractions(label.coded, known) if label.several else {}
     native_mm3 = voxel_mm3(image.canonical.affine_ras)
     stored_mm3 = voxel_mm3(image.grid.affine_ras)
-    extent = _stored_extent(label.box, image)
+    extent = stored_extent(label.box, image.canonical.shape_zyx, image.canonical.affine_ras, image.grid)
     result = []
     for structure, statement in states.statements(palette.structures, looked, present, known).items():
         state = statement.state
@@ -170,11 +170,3 @@ def voxel_mm3(affine_ras: Affine) -> float:
             + m[0, 2] * (m[1, 0] * m[2, 1] - m[1, 1] * m[2, 0])
         )
     )
-
-
-def _stored_extent(box: tuple[int, ...], image: ImageOnGrid) -> tuple[int, ...]:
-    """Stored voxels whose nearest native voxel lies in a box of native voxels."""
-    inputs = nearest_inputs(image.canonical.shape_zyx, image.canonical.affine_ras, image.grid)
-    low = [int(np.searchsorted(i, a)) for i, a in zip(inputs, box[:3], strict=True)]
-    high = [int(np.searchsorted(i, b)) for i, b in zip(inputs, box[3:], strict=True)]
-    return (*low, *high)

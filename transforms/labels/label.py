@@ -104,8 +104,9 @@ def _store(
     for number, members in enumerate(layers(label.coded, known)):
         lut = look_up(label.coded, members, palette, known)
         mask = resample(
-            label.coded.codes_zyx, lut, image.canonical.affine_ras, image.grid, how=wanted.resample, thin=thin
-        )
+            label.coded.codes_zyx, lut, image.canonical.affine_ras, image.grid, how=wanted.resample,
+            ignore=palette.ignore, thin=thin,
+        )  # fmt: skip
         overlap = f"overlap{number}" if stem == BASE else f"{stem}_overlap{number}"
         record = SampleLabel(
             layer=overlap if number else stem,

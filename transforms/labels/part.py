@@ -18,6 +18,7 @@ from transforms.labels.agreement import place
 from transforms.labels.coded import IGNORED, Coded, label_map, structure_mask
 from transforms.labels.layers import lay_over
 from transforms.normalise.grid import OutputGrid
+from transforms.normalise.shared_grid import SharedGrid
 from transforms.rejected import Rejected
 from transforms.volume import Volume, VoxelGrid
 
@@ -33,7 +34,7 @@ class ImageOnGrid(Protocol):
         """Where the image's voxels are with its axes along R, A, S, before resampling."""
 
     @property
-    def grid(self) -> OutputGrid:
+    def grid(self) -> OutputGrid | SharedGrid:
         """Where its stored voxels lie."""
 
 

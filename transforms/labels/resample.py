@@ -12,7 +12,9 @@ from mdfp import geometry
 from mdfp.geometry import Affine
 from transforms.labels.nearest import Indices, keep_thin, nearest_index, remap, take_nearest
 from transforms.labels.vote import vote
+from transforms.normalise import shared_grid
 from transforms.normalise.grid import OutputGrid
+from transforms.normalise.shared_grid import SharedGrid
 from transforms.normalise.taps import first_centre_mm, output_size
 
 
@@ -20,9 +22,10 @@ def resample(
     codes_zyx: npt.NDArray[Any],
     lut: npt.NDArray[Any],
     affine_ras: Affine,
-    grid: OutputGrid,
+    grid: OutputGrid | SharedGrid,
     *,
     how: Literal["vote", "nearest"],
+    ignore: int,
     thin: frozenset[int] = frozenset(),
 ) -> npt.NDArray[Any]:
     """Remap and resample a label in one pass.
@@ -33,11 +36,15 @@ def resample(
         affine_ras: of the image's canonical array.
         grid: where the output voxels lie; may be a part of the full output grid.
         how: coverage and vote, or nearest voxel.
+        ignore: stored value where a shared grid reaches beyond the label's image.
         thin: stored values kept in every output voxel into which one of their input voxels falls.
 
     Returns:
         (z, y, x) array of `lut`'s dtype and `grid`'s shape, C order.
     """
+    if isinstance(grid, SharedGrid):
+        brought = (shared_grid.nearest if how == "nearest" else shared_grid.vote)(codes_zyx, lut, grid, ignore=ignore)
+        return _keep_thin_shared(brought, codes_zyx, lut, thin, grid) if thin else brought
     if grid.identity:
         return remap(codes_zyx, lut)
     if how == "nearest":
@@ -47,6 +54,38 @@ def resample(
     if thin:
         stored = keep_thin(stored, codes_zyx, lut, thin, _owners(codes_zyx.shape, affine_ras, grid))
     return stored
+
+
+def stored_extent(
+    box: tuple[int, ...], shape_zyx: Sequence[int], affine_ras: Affine, grid: OutputGrid | SharedGrid
+) -> tuple[int, ...]:
+    """Stored voxels whose nearest native voxel lies in a box of native voxels; on a shared grid, the box around them.
+
+    Both boxes are z0, y0, x0, z1, y1, x1, ends exclusive.
+    """
+    if isinstance(grid, SharedGrid):
+        return shared_grid.extent(box, grid)
+    inputs = nearest_inputs(shape_zyx, affine_ras, grid)
+    low = [int(np.searchsorted(i, a)) for i, a in zip(inputs, box[:3], strict=True)]
+    high = [int(np.searchsorted(i, b)) for i, b in zip(inputs, box[3:], strict=True)]
+    return (*low, *high)
+
+
+def _keep_thin_shared(
+    stored_zyx: npt.NDArray[Any],
+    codes_zyx: npt.NDArray[Any],
+    lut: npt.NDArray[Any],
+    thin: frozenset[int],
+    grid: SharedGrid,
+) -> npt.NDArray[Any]:
+    """`keep_thin` on a shared grid."""
+    values = np.array(sorted(thin, reverse=True), dtype=lut.dtype)
+    claims = np.zeros_like(stored_zyx)
+    for value in values:  # the lowest comes last and has it
+        owner = shared_grid.owners(np.argwhere(lut[codes_zyx] == value), grid)
+        z, y, x = owner[owner[:, 0] >= 0].T
+        claims[z, y, x] = value
+    return np.where((claims != 0) & ~np.isin(stored_zyx, values), claims, stored_zyx)
 
 
 def nearest_inputs(shape_zyx: Sequence[int], affine_ras: Affine, grid: OutputGrid) -> tuple[Indices, Indices, Indices]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from transforms.normalise.grid import POSITION_DECIMALS, OutputGrid, acquisition
 from transforms.normalise.intensity import Encoding
 from transforms.normalise.orientation import canonicalise
 from transforms.normalise.resample import resample
+from transforms.normalise.shared_grid import SharedGrid, sample, shared_grid
 from transforms.normalise.statistics import Measured, body_box, body_threshold, measure
 from transforms.normalise.survey import Box, Survey, survey
 from transforms.normalise.taps import output_size
@@ -47,14 +49,16 @@ class NormalisedImage:
 
     array_zyx: npt.NDArray[Any]
     record: SampleImage
-    grid: OutputGrid
+    grid: OutputGrid | SharedGrid
     canonical: VoxelGrid
     crop: Box | None
     done: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
-def normalise_image(volume: Volume, case_image: CaseImage, recipe: Recipe) -> NormalisedImage:
+def normalise_image(
+    volume: Volume, case_image: CaseImage, recipe: Recipe, reference: OutputGrid | None = None
+) -> NormalisedImage:
     """Turn, resample, encode and describe an image as the recipe asks.
 
     Memory at its highest is the volume's own buffer, the stored array, and one of a few planes; a copy of the buffer is
@@ -64,9 +68,11 @@ def normalise_image(volume: Volume, case_image: CaseImage, recipe: Recipe) -> No
         volume: as read, native values and geometry.
         case_image: what the inventory knows of it.
         recipe: geometry, intensity and limits are used.
+        reference: stored grid of another image of the case, which this one is to share; None: a grid of its own.
 
     Raises:
-        Rejected: NOT_FINITE, more such voxels than the limits allow; TOO_LARGE, the output grid exceeds the limits.
+        Rejected: NOT_FINITE, more such voxels than the limits allow; TOO_LARGE, the output grid exceeds the limits;
+            OFF_GRID, no voxel of the reference lies in the field of view.
     """
     modality = case_image.modality
     done: list[str] = []
@@ -81,7 +87,11 @@ def normalise_image(volume: Volume, case_image: CaseImage, recipe: Recipe) -> No
     _check_finite(seen, recipe.limits)
     native = measure(canonical.array_zyx, threshold, scale=canonical.scale, offset=canonical.offset, seen=seen)
 
-    grid = _output_grid(canonical, modality, recipe)
+    grid: OutputGrid | SharedGrid
+    if reference is None:
+        grid = _output_grid(canonical, modality, recipe)
+    else:
+        grid = shared_grid(canonical.affine_ras, reference, low_pass=recipe.geometry.low_pass)
     code = intensity.encoding(
         modality,
         volume.array_zyx.dtype if canonical.scale == volume.scale else canonical.array_zyx.dtype,
@@ -94,16 +104,26 @@ def normalise_image(volume: Volume, case_image: CaseImage, recipe: Recipe) -> No
     floored = modality == "CT" and recipe.intensity.store != "native"
     padding_voxels = _replaced(canonical.array_zyx, native, code) if floored else 0
     replaces = padding_voxels + seen.nonfinite > 0
-    array = resample(
-        canonical.array_zyx,
-        grid.taps_zyx,
-        dtype=code.dtype,
-        lower=code.lower if replaces else None,
-        padding=code.padding if replaces else None,
-        gain=code.gain,
-        bias=code.bias,
-        within=None if recipe.geometry.interpolation == "linear" else _own_range(native, code, floored=floored),
-    )
+    own_range = _own_range(native, code, floored=floored)
+    mapping: dict[str, Any] = {
+        "dtype": code.dtype,
+        "lower": code.lower if replaces else None,
+        "padding": code.padding if replaces else None,
+        "gain": code.gain,
+        "bias": code.bias,
+        "within": None if recipe.geometry.interpolation == "linear" else own_range,
+    }
+    if isinstance(grid, SharedGrid):
+        fill = code.lower * code.gain + code.bias if floored and code.lower is not None else own_range[0]
+        array, outside = sample(canonical.array_zyx, grid, fill=fill, kernel=recipe.geometry.interpolation, **mapping)
+        _check_overlap(outside, grid, case_image.header.name)
+        if outside:
+            done.append(
+                f"{outside} voxels outside its field of view set to {fill * code.scale + code.offset:g}"
+                f"{f' {code.unit}' if code.unit else ''}"
+            )
+    else:
+        array = resample(canonical.array_zyx, grid.taps_zyx, **mapping)
     done += _resampling_done(canonical, grid, recipe.geometry)
     done += _intensity_done(code, native, padding_voxels, canonical, modality)
     if modality == "CT" and native.stats.maximum - native.stats.minimum < MIN_CT_SPAN_HU:
@@ -113,7 +133,7 @@ def normalise_image(volume: Volume, case_image: CaseImage, recipe: Recipe) -> No
         )
 
     crop = None
-    if recipe.geometry.crop == "foreground":
+    if recipe.geometry.crop == "foreground" and isinstance(grid, OutputGrid):
         box = body_box(survey(array), threshold, scale=code.scale, offset=code.offset)
         if box is None:
             warnings.append("no body found, not cropped")
@@ -242,12 +262,22 @@ def _mm(spacing_xyz_mm: tuple[float, ...]) -> str:
     return " x ".join(f"{s:g}" for s in spacing_xyz_mm) + " mm"
 
 
-def _resampling_done(canonical: Volume, grid: OutputGrid, geometry_wanted: Geometry) -> list[str]:
+def _check_overlap(outside: int, grid: SharedGrid, name: str) -> None:
+    if outside == math.prod(grid.shape_zyx):
+        raise Rejected(
+            Reason.OFF_GRID,
+            f"image {name!r}: expected it to overlap the reference image of its case, found all {outside} voxels of that"
+            " image's grid outside its field of view",
+        )
+
+
+def _resampling_done(canonical: Volume, grid: OutputGrid | SharedGrid, geometry_wanted: Geometry) -> list[str]:
     if grid.identity:
         return []
     kernel = geometry_wanted.interpolation + (", low-pass where coarser" if geometry_wanted.low_pass else "")
     native = _mm(geometry.spacing_xyz_mm(canonical.affine_ras))
-    return [f"resampled from {native} to {_mm(grid.spacing_xyz_mm)} ({kernel})"]
+    onto = ", the grid of the reference" if isinstance(grid, SharedGrid) else ""
+    return [f"resampled from {native} to {_mm(grid.spacing_xyz_mm)}{onto} ({kernel})"]
 
 
 def _intensity_done(

@@ -63,7 +63,7 @@ def resample(
         return _copy(array_zyx, wanted, lower, within, padding, gain, bias)
     rows = layout.rows(array_zyx)
     z, y, x = (t.flipped(n) if f else t for t, n, f in zip(taps_zyx, rows.shape_zyx, rows.flipped_zyx, strict=True))
-    low, high, pad = _limits(rows.flat.dtype, lower, padding)
+    low, high, pad = limits(rows.flat.dtype, lower, padding)
     step_z, step_y = rows.steps_zy
     nx = rows.shape_zyx[2]
     n_rings = y.width + 1
@@ -71,7 +71,7 @@ def resample(
     # Without a floor every value stands, and no row is copied only to be looked at.
     clean = np.empty((0 if lower is None else 2, nx), dtype=rows.flat.dtype)
     first_x, weights_x = x.first.astype(np.uint32), np.ascontiguousarray(x.weights.T)
-    clamp_low, clamp_high = _output_range(wanted, within)
+    clamp_low, clamp_high = output_range(wanted, within)
 
     out = scratch.empty((len(z.first), len(y.first), len(x.first)), wanted)
     plane = np.empty(out.shape[1:])
@@ -88,7 +88,7 @@ def resample(
     return out
 
 
-def _limits(dtype: np.dtype[Any], lower: float | None, padding: float | None) -> tuple[Any, Any, Any]:
+def limits(dtype: np.dtype[Any], lower: float | None, padding: float | None) -> tuple[Any, Any, Any]:
     """Lowest and highest value kept, and the one that is not, as scalars of the input's type."""
     if dtype.kind == "f":
         extreme = np.finfo(dtype).max
@@ -100,7 +100,7 @@ def _limits(dtype: np.dtype[Any], lower: float | None, padding: float | None) ->
     return low, dtype.type(info.max), dtype.type(padding) if representable else low
 
 
-def _output_range(dtype: np.dtype[Any], within: tuple[float, float] | None) -> tuple[float, float]:
+def output_range(dtype: np.dtype[Any], within: tuple[float, float] | None) -> tuple[float, float]:
     """Smallest and largest value of the result, as doubles; 64-bit integers end where doubles stop being exact."""
     info: Any = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
     exact = float("inf") if dtype.kind == "f" else 2.0**53
@@ -122,9 +122,9 @@ def _copy(
     if lower is None and within is None and unmapped and array_zyx.dtype.newbyteorder("=") == dtype:
         return np.array(array_zyx, dtype=dtype, order="C")
     out = np.empty(array_zyx.shape, dtype=dtype)
-    clamp_low, clamp_high = _output_range(dtype, within)
+    clamp_low, clamp_high = output_range(dtype, within)
     worked = layout.kernel_type(array_zyx.dtype)
-    low, high, pad = _limits(worked, lower, padding)
+    low, high, pad = limits(worked, lower, padding)
     for plane, target in zip(array_zyx, out, strict=True):
         values = plane.astype(worked)
         if lower is not None:
