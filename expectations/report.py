@@ -68,6 +68,7 @@ def render(report: ReportData) -> str:
         sources=_sources(report, found),
         splits=report.manifest.splits,
         reasons=_reasons(report.rejects),
+        findings=found.found.lines(),
         holes=report.manifest.holes,
         failures=sorted((o for o in report.outcomes if not o.success), key=lambda o: o.severity != GATE),
         passed=_passed(report.outcomes),

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from expectations.found import Found
 from expectations.tables.nested import (
     Floats,
     Nested,
@@ -75,6 +76,7 @@ class Summary:
         """Numbers about images: what → source and modality → values."""
         self.intensity: dict[tuple[str, str], dict[str, list[Floats]]] = defaultdict(lambda: defaultdict(list))
         """(modality, unit) → source → rows of `SHOWN_PERCENTS`."""
+        self.found = Found()
         self.palette: dict[str, int] = {}
         self.ratios: dict[str, Ratios] = defaultdict(Ratios)
         self._coverage = Coverage()
@@ -111,6 +113,7 @@ class Summary:
         if not table.num_rows:
             return
         self.samples += table.num_rows
+        self.found.add(table)
         self._add_sources(table)
         self._add_images(table, Nested(table["images"]))
         self._add_structures(table, Nested(table["structures"]))

@@ -36,6 +36,9 @@ from transforms.plan.published import Published, newest_number
 from transforms.plan.published import load as load_published
 from transforms.store import CorpusStore
 
+FINDINGS = "findings.parquet"
+"""What was noticed while the files of the newest corpus were read, below the corpus."""
+
 LOOKED_AT = 200
 """Samples that broke an expectation whose rows are read again, to choose the dozen that the report shows."""
 
@@ -64,7 +67,7 @@ def publish(workspace: Workspace, built: Built, console: Console) -> PublishedCo
     """Make a finished build visible. Running it again changes nothing, but for writing what a killed run left undone.
 
     Order: the index (invisible without a manifest), the manifest (create-only: the compare-and-swap), then what nothing
-    depends on: rejects, attribution, contact sheet, report, and last the hint LATEST, which says that all is there.
+    depends on: rejects, attribution, findings, contact sheet, report, and last the hint LATEST, which says that all is there.
 
     Raises:
         GateError: an expectation does not hold; nothing is published.
@@ -189,8 +192,9 @@ def write_report(
     checked: _Checked,
     rejects: tuple[Reject, ...],
 ) -> None:
-    """Write report.html and contact-sheet.png beside the corpus."""
+    """Write report.html, findings.parquet and contact-sheet.png beside the corpus."""
     store = workspace.corpus
+    commit.replace(assembly.parquet_bytes(checked.summary.found.table(rejects)), store, FINDINGS)
     read = reader(store)
     heading = f"{manifest.corpus}: a sample of each source, in radiological convention"
     sheet = draw_contact_sheet(checked.summary.richest, read, heading=heading)

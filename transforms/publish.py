@@ -7,6 +7,7 @@ import io
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mdfp import arrow, canonical, index
@@ -40,8 +41,13 @@ def rejects_path(number: int) -> str:
 
 def table_bytes(record: type, rows: Sequence[object]) -> bytes:
     """Parquet bytes of records."""
+    return parquet_bytes(arrow.to_table(record, rows))
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """Parquet bytes of a table."""
     sink = io.BytesIO()
-    pq.write_table(arrow.to_table(record, rows), sink, compression="zstd", row_group_size=1000)
+    pq.write_table(table, sink, compression="zstd", row_group_size=1000)
     return sink.getvalue()
 
 

@@ -84,7 +84,7 @@ def test_every_part_can_be_reached_from_the_top(data: ReportData) -> None:
     links = {a["href"] for t, a in page.tags if t == "a" and (a["href"] or "").startswith("#")}
     assert {link[1:] for link in links if link} == ids
     assert ids == {
-        "sources", "left-out", "expectations", "worst", "geometry", "intensity", "structures", "terms", "contact-sheet",
+        "sources", "left-out", "findings", "expectations", "worst", "geometry", "intensity", "structures", "terms", "contact-sheet",
     }  # fmt: skip
 
 

@@ -226,10 +226,17 @@ def test_a_killed_publish_is_finished_by_the_next_run(corpus, make_workspace, co
     """Killed right after the manifest: it is published, and everything beside it is missing."""
     out = tmp_path / "corpus"
     shutil.copytree(corpus.folder, out)
-    for name in ("LATEST", "report.html", "contact-sheet.png", "ATTRIBUTION.md", "rejects/000001.parquet"):
+    for name in (
+        "LATEST",
+        "report.html",
+        "findings.parquet",
+        "contact-sheet.png",
+        "ATTRIBUTION.md",
+        "rejects/000001.parquet",
+    ):
         (out / name).unlink()
     complete(make_workspace(out), console)
-    for name in ("LATEST", "ATTRIBUTION.md", "rejects/000001.parquet", "contact-sheet.png"):
+    for name in ("LATEST", "ATTRIBUTION.md", "rejects/000001.parquet", "findings.parquet", "contact-sheet.png"):
         assert (out / name).read_bytes() == (corpus.folder / name).read_bytes()
     assert (out / "report.html").exists()
 

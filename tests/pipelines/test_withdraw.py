@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 
+import pyarrow.parquet as pq
 import pytest
 
 import mdfp
@@ -59,6 +61,8 @@ def check_gone(workspace, gone, before):
             assert not any(f"{key}.".encode() in data for key in gone), name
     for name in ("report.html", f"rejects/{opened.manifest.number:06d}.parquet"):
         assert not any(key.encode() in left[name] for key in gone), name
+    rows = pq.read_table(io.BytesIO(left["findings.parquet"])).to_pylist()
+    assert not any(key in str(row) for row in rows for key in gone)
     assert int(left["LATEST"]) == opened.manifest.number
     return opened
 
