@@ -1,4 +1,4 @@
-"""The builder's command line: `python -m pipelines init|inventory|plan|build|publish|run|status|cancel|repair|withdraw|gc|demo`.
+"""The builder's command line: `python -m pipelines init|inspect|inventory|plan|build|publish|run|status|cancel|repair|withdraw|gc|demo`.
 
 Exit codes: 0 done; 1 the run failed or a gate did not pass; 2 wrong use, nothing was done; 3 cancelled on request; 130
 interrupted.
@@ -129,6 +129,40 @@ def init(
             console.say(line)
         console.say(f"wrote {drafted.source} and {drafted.recipe}; look them over, then:")
         console.say(f"  python -m pipelines run {drafted.recipe}")
+
+    guard(Call(console, resumable=False), action)
+
+
+@app.command()
+def inspect(
+    place: Annotated[
+        str, typer.Argument(metavar="PATH|URL", help="A file, a series' folder, or any folder.", show_default=False)
+    ],
+    picture: Annotated[
+        Path | None, typer.Option("--picture", help="Where the picture goes (PNG).", show_default="inspect.png")
+    ] = None,
+    no_picture: Annotated[bool, typer.Option("--no-picture", help="Draw none.")] = False,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="Volumes whose voxels are read; 0: headers only.")] = 12,
+    json: JsonOpt = False,
+    quiet: QuietOpt = False,
+) -> None:
+    """Say what a series, file or folder holds and what is wrong with it, with a picture. Nothing is built.
+
+    Reads as an inventory and a build do: what is rejected here is rejected there, for the same reason.
+    """
+    console = Console(as_json=json, quiet=quiet)
+
+    def action() -> None:
+        from pipelines import inspect as inspecting
+
+        found = inspecting.inspect(place, limit=limit, console=console)
+        for line in inspecting.lines(found):
+            console.say(line)
+        path = picture or Path("inspect.png")
+        drawn = not no_picture and inspecting.save_picture(found, path)
+        if drawn:
+            console.say(f"picture: {path}")
+        console.result({"found": inspecting.as_json(found), "picture": str(path) if drawn else None})
 
     guard(Call(console, resumable=False), action)
 

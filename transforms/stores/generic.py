@@ -101,8 +101,10 @@ class GenericBackend:
 
 def _version(info: dict[str, Any]) -> str:
     for key in VERSION_KEYS:
-        if info.get(key):
-            return f"{key.lower()}:{str(info[key]).strip(chr(34))}"
+        if value := info.get(key):
+            # Some file systems list a moment as a number and tell it of one object as a date: they are one version.
+            told = value.timestamp() if isinstance(value, datetime) else value
+            return f"{key.lower()}:{str(told).strip(chr(34))}"
     return f"size:{info['size']}"
 
 

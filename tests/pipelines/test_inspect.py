@@ -1,0 +1,121 @@
+"""`inspect` says what a build would: same readers, same reasons; and it leaves nothing behind but its picture."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+
+import fsspec
+import nibabel
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from pipelines.cli import app
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        result = CliRunner().invoke(app, ["inspect", *map(str, words)], prog_name="python -m pipelines")
+        return result, json.loads(result.stdout.splitlines()[-1]) if "--json" in words else None
+
+    return run
+
+
+def volume(path, seed=0, affine=None):
+    voxels = np.random.default_rng(seed).integers(0, 900, (12, 14, 16)).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(voxels, np.diag([-2.0, 2.0, 3.0, 1.0]) if affine is None else affine), path)
+    return voxels
+
+
+READING = {"bad_spacing", "corrupt_gzip", "localizer", "missing_slices"}
+"""Planted faults that show in one file or series; the others need its label, its table or another case."""
+
+
+def test_every_fault_of_the_demo_has_the_reason_of_the_corpus_and_every_image_is_told(call, corpus):
+    rejects = pq.read_table(corpus.folder / "rejects" / "000001.parquet").to_pylist()
+    met = Counter()
+    for source in corpus.plan.sources:
+        result, told = call(corpus.bucket.folder / source, "--json", "--no-picture", "--quiet", "--limit", 1000)
+        assert result.exit_code == 0
+        found = Counter(d["rejected"]["reason"] for d in told["found"] if d["rejected"])
+        assert found == Counter(r["reason"] for r in rejects if r["source"] == source and r["reason"] in READING)
+        met += found
+        sound = [d for d in told["found"] if d["rejected"] is None]
+        assert all(d["minimum"] <= d["mean"] <= d["maximum"] and len(d["shape"]) == 3 for d in sound)
+        assert len(sound) >= sum(s.source == source for s in corpus.samples)
+    assert set(met) == READING
+
+
+def test_a_file_is_described_and_drawn(call, tmp_path):
+    voxels = volume(tmp_path / "mine.nii.gz")
+    result, _ = call("mine.nii.gz", "--quiet")
+    assert result.exit_code == 0
+    for text in (
+        "mine.nii.gz   regular",
+        "12 × 14 × 16 (x, y, z), int16",
+        "2 × 2 × 3 mm, LAS",
+        f"values    {voxels.min()} to {voxels.max()}",
+        "found     unit_unstated",
+        "1 of 1 would be read as volumes",
+        "picture: inspect.png",
+    ):
+        assert text in result.stdout
+    with Image.open(tmp_path / "inspect.png") as picture:
+        assert picture.width > 300
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["inspect.png", "mine.nii.gz"]
+
+
+def test_a_fault_of_the_voxels_is_told_though_the_header_is_sound(call, tmp_path):
+    volume(tmp_path / "mine.nii.gz")
+    data = (tmp_path / "mine.nii.gz").read_bytes()
+    (tmp_path / "mine.nii.gz").write_bytes(data[: len(data) // 2])
+    result, told = call("mine.nii.gz", "--json", "--quiet")
+    assert result.exit_code == 0
+    assert told["picture"] is None
+    assert told["found"][0]["rejected"]["reason"] == "corrupt_gzip"
+    assert told["found"][0]["shape"] == [16, 14, 12]
+    assert call("mine.nii.gz", "--json", "--limit", 0)[1]["found"][0]["rejected"] is None  # headers only
+
+
+def test_a_url_of_a_folder_or_a_file_will_do(call, tmp_path):
+    volume(tmp_path / "a.nii")
+    store = fsspec.filesystem("memory")
+    store.pipe("/inspected/deep/a.nii", (tmp_path / "a.nii").read_bytes())
+    store.pipe("/inspected/notes.txt", b"words")
+    try:
+        for place in ("memory://inspected", "memory://inspected/deep/a.nii"):
+            result, told = call(place, "--json", "--no-picture", "--quiet")
+            assert result.exit_code == 0, result.stderr
+            assert [d["shape"] for d in told["found"]] == [[16, 14, 12]]
+    finally:
+        store.rm("/inspected", recursive=True)
+
+
+def test_files_that_are_no_images_are_counted(call, tmp_path):
+    (tmp_path / "in").mkdir()
+    volume(tmp_path / "in" / "a.nii")
+    for name in ("b.txt", "c.txt", "d.csv"):
+        (tmp_path / "in" / name).write_text("x")
+    (tmp_path / "in" / "e.dcm").write_bytes(b"no DICOM at all" * 20)
+    result, _ = call("in", "--quiet")
+    assert "not looked into: 3 other files (2 .txt, 1 .csv)" in result.stdout
+    assert "e.dcm   REJECTED unreadable" in result.stdout
+    assert "1 of 2 would be read as volumes" in result.stdout
+
+
+@pytest.mark.parametrize("place", ["nowhere", "nowhere/at/all.nii", "empty"])
+def test_nothing_there_is_wrong_use(call, tmp_path, place):
+    (tmp_path / "empty").mkdir()
+    result, _ = call(place)
+    assert result.exit_code == 2
+    assert "expected" in result.stderr
+    assert "Traceback" not in result.output
+    shutil.rmtree(tmp_path / "empty")
+    assert list(tmp_path.iterdir()) == []

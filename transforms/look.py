@@ -1,0 +1,163 @@
+"""Look at files without building anything: what each holds, what is wrong with it, what a build would do.
+
+Headers go through the readers of an inventory, so what is said here is what an inventory finds. Nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from mdfp.sample import Acquisition, Finding
+from schemas.case import ArrayHeader, CaseImage
+from schemas.recipe import Limits, Recipe
+from transforms.inventory_series import read_header as read_instance
+from transforms.layouts.case_files import HeaderFile
+from transforms.normalise.image import NormalisedImage, normalise_image
+from transforms.read import array, series
+from transforms.read.dicom import Instance
+from transforms.rejected import Rejected
+from transforms.store import ListedObject, SourceStore
+from transforms.volume import Volume
+
+CT_AIR = -500.0
+"""A volume with smaller values is shown in the window of a CT, where no header names its modality."""
+
+UNKNOWN_MODALITY = "OT"
+
+_RECIPE = Recipe.model_validate(
+    {"corpus": "look", "out": ".", "sources": [{"id": "look"}], "terms": {"accept": ["own-data"]}}
+)
+"""Native grid, physical numbers, default windows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """One volume, or one thing that is none.
+
+    Attributes:
+        name: its file, or the folder of its instances.
+        format: dicom, nifti, itk, or other.
+        objects: its files, of a volume in the order of reading.
+        header: of a volume; None otherwise.
+        modality: DICOM Modality; None where no header names one.
+        acquisition: how it was taken; None where no header says.
+        findings: what was noticed.
+        fault: why it would be rejected; None for a volume, and for files that are not looked into.
+    """
+
+    name: str
+    format: str
+    objects: tuple[ListedObject, ...]
+    header: ArrayHeader | None = None
+    modality: str | None = None
+    acquisition: Acquisition | None = None
+    findings: tuple[Finding, ...] = ()
+    fault: Rejected | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Size of its files."""
+        return sum(o.bytes for o in self.objects)
+
+
+def look(
+    store: SourceStore, objects: Iterable[ListedObject], limits: Limits, *, tick: Callable[[], None] = lambda: None
+) -> Iterator[Seen]:
+    """What some objects hold, from their headers: files first in their order, then DICOM series.
+
+    Args:
+        store: where they lie.
+        objects: the objects.
+        limits: what a file may cost.
+        tick: is called after each object.
+
+    Raises:
+        OSError: what may pass, from the store.
+    """
+    all_objects = list(objects)
+    names = {o.path for o in all_objects}
+    instances: dict[str, list[tuple[ListedObject, Instance]]] = {}
+    for o in all_objects:
+        form = (
+            None if PurePosixPath(o.path).name.startswith("._") else array.format_of(o.path)
+        )  # twins that macOS writes
+        try:
+            if form == "dicom":
+                read = read_instance(HeaderFile(o, "", ()), store)
+                if read.instance is not None:
+                    instances.setdefault(read.instance.series_instance_uid, []).append((o, read.instance))
+            elif form is not None:
+                yield _file(o, form, store, limits, names)
+            else:
+                yield Seen(o.path, "other", (o,))
+        except Rejected as fault:
+            yield Seen(o.path, form or "other", (o,), fault=fault)
+        tick()
+    for uid in sorted(instances, key=lambda u: min(o.path for o, _ in instances[u])):
+        yield from _series(instances[uid])
+
+
+def _file(o: ListedObject, form: str, store: SourceStore, limits: Limits, names: set[str]) -> Seen:
+    prefix = store.read(o.path, 0, min(array.PREFIX_BYTES[form], o.bytes), version=o.version)
+    read = array.read_header(form, prefix, name=PurePosixPath(o.path).name, file_bytes=o.bytes, limits=limits)
+    return Seen(o.path, form, (o,), read.header, findings=read.findings)
+
+
+def _series(members: list[tuple[ListedObject, Instance]]) -> Iterator[Seen]:
+    by_path = {o.path: o for o, _ in members}
+    diagnosis = series.diagnose([instance for _, instance in members])
+    for found in diagnosis.volumes:
+        objects = tuple(by_path[p] for p in found.paths)
+        yield Seen(
+            _folder(found.paths),
+            "dicom",
+            objects,
+            found.header,
+            found.instance.modality,
+            found.metadata,
+            found.findings,
+        )
+    for left in diagnosis.rejects:
+        objects = tuple(by_path[p] for p in left.paths)
+        fault = Rejected(left.reason, left.detail)
+        yield Seen(_folder(left.paths), "dicom", objects, None, left.instance.modality, fault=fault)
+
+
+def _folder(paths: tuple[str, ...]) -> str:
+    return paths[0] if len(paths) == 1 else str(PurePosixPath(paths[0]).parent)
+
+
+def voxels(seen: Seen, store: SourceStore, limits: Limits) -> Volume:
+    """The voxels of a volume, as a build reads them.
+
+    Raises:
+        Rejected: as a build would.
+        OSError: what may pass, from the store.
+        ValueError: it is no volume.
+    """
+    if seen.header is None:
+        raise ValueError(f"{seen.name} is no volume")
+    blobs = [
+        array.Blob(o.path, store.read_object(o.path, o.bytes, o.version), store.local(o.path)) for o in seen.objects
+    ]
+    return array.read_array(seen.header, blobs, limits)
+
+
+def shown(seen: Seen, volume: Volume) -> NormalisedImage:
+    """A volume turned to RAS on its own grid, with statistics: what a picture is drawn from.
+
+    Raises:
+        Rejected: as a build would.
+        ValueError: it is no volume.
+    """
+    if seen.header is None:
+        raise ValueError(f"{seen.name} is no volume")
+    lowest = float(np.nanmin(volume.array_zyx)) * volume.scale + volume.offset
+    guess = "CT" if lowest < CT_AIR else UNKNOWN_MODALITY
+    return normalise_image(
+        volume, CaseImage(seen.header, seen.modality or guess, seen.acquisition or Acquisition()), _RECIPE
+    )
