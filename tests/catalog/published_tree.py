@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,12 +72,12 @@ class Tree:
 
     Attributes:
         drawn: (file, volume in it) -> structure -> where its voxels are.
-        values: (file, volume in it) -> the value of every voxel of that image.
+        means: (file, volume in it) -> the mean of that image, by which it is told from all others.
         skipped: files that must be looked past.
     """
 
     drawn: dict[tuple[str, int | None], dict[str, World]] = field(default_factory=dict)
-    values: dict[tuple[str, int | None], int] = field(default_factory=dict)
+    means: dict[tuple[str, int | None], float] = field(default_factory=dict)
     skipped: set[str] = field(default_factory=set)
 
 
@@ -128,9 +129,10 @@ def write(root: Path, source: Expected) -> Tree:
         paths = list(case["images"].values())
         for number, path in enumerate(paths):
             volume = case.get("frame", number if paths.count(path) > 1 else None)
-            value = 30 + len(tree.values)
-            tree.values[path, volume] = value
-            images.setdefault(path, {})[volume] = np.full(SHAPE_XYZ, value, np.int16)
+            seed = zlib.crc32(f"{path} {volume}".encode())
+            voxels = np.random.default_rng(seed).integers(0, 1000, SHAPE_XYZ).astype(np.int16)
+            tree.means[path, volume] = float(voxels.mean())
+            images.setdefault(path, {})[volume] = voxels
         for name in case.get("labels", {}):
             table, _, path = source.label(case, name)
             if source.masks:
