@@ -365,6 +365,7 @@ def _read_one(o: ListedObject, files: ArrayFiles, store: SourceStore, limits: Li
         file_bytes=o.bytes,
         limits=limits,
         component=files.component,
+        components=files.components,
         placement=None if source.nifti_placement == "standard" else source.nifti_placement,
     )
     if form == "itk":

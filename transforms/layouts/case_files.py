@@ -39,6 +39,7 @@ class ArrayFiles:
         image: name of the image that the label belongs to; None for an image.
         looked_for: structures that were looked for in this case, where a table of the source says.
         component: which volume of a file of several (NIfTI with four axes), from 0; None: the file holds one.
+        components: how many volumes the file must hold; None: whatever number.
     """
 
     name: str
@@ -48,6 +49,7 @@ class ArrayFiles:
     image: str | None = None
     looked_for: tuple[str, ...] | None = None
     component: int | None = None
+    components: int | None = None
 
     @property
     def record_name(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mdfp.errors import UsageError
 from schemas.reasons import Reason
@@ -93,11 +94,9 @@ def _case(
     if wanted and label is None:
         detail = "dataset.json lists a label for this image and it is not there"
         faults.append(Fault(Reason.MISSING_LABEL, detail, None, "label"))
-    several = len(layout.channels) > 1  # then one file of four axes holds them all
-    images = tuple(
-        ArrayFiles(channel.name, ((image, None),), channel=channel, component=number if several else None)
-        for number, channel in enumerate(layout.channels)
-    )
+    images = tuple(ArrayFiles(channel.name, ((image, None),), channel=channel) for channel in layout.channels)
+    if len(images) > 1:  # volumes of one file of four axes
+        images = tuple(replace(a, component=n, components=len(images)) for n, a in enumerate(images))
     labels: tuple[ArrayFiles, ...] = ()
     if label is not None:
         labels = (ArrayFiles(layout.table, ((label, None),), table=layout.table, image=images[0].name),)

@@ -69,6 +69,7 @@ def read_header(
     file_bytes: int,
     limits: Limits,
     component: int | None = None,
+    components: int | None = None,
     placement: str | None = None,
 ) -> ReadHeader:
     """The header of a file format (nifti or itk) from the first `PREFIX_BYTES[format]` of the file.
@@ -82,6 +83,7 @@ def read_header(
         file_bytes: size of the whole file.
         limits: what an array may cost.
         component: which volume of a file of several; NIfTI only.
+        components: how many volumes the file must hold; None: whatever number.
         placement: which of a NIfTI's forms places the voxels; nothing for other formats.
 
     Raises:
@@ -89,7 +91,13 @@ def read_header(
     """
     if format == "nifti":
         return nifti.header(
-            prefix, name=name, file_bytes=file_bytes, limits=limits, component=component, placement=placement
+            prefix,
+            name=name,
+            file_bytes=file_bytes,
+            limits=limits,
+            component=component,
+            components=components,
+            placement=placement,
         )
     if component is not None:
         raise Rejected(Reason.UNSUPPORTED, f"expected NIfTI for one of several volumes in a file, found {format}")

@@ -222,16 +222,19 @@ def _header(
     )
 
 
-def one_volume(h: NiftiHeader, component: int | None, placement: str | None = None) -> NiftiHeader:
+def one_volume(
+    h: NiftiHeader, component: int | None, placement: str | None = None, components: int | None = None
+) -> NiftiHeader:
     """The header as if the file held one volume of those along its fourth axis, placed by the form that counts.
 
     Args:
         h: the header.
         component: which volume, from 0; None: the file must hold one.
         placement: "qform": the sform does not count; None: the rules of this module.
+        components: how many volumes the file must hold; None: whatever number.
 
     Raises:
-        Rejected: NOT_A_VOLUME, the file has no such volume, or several values per voxel besides.
+        Rejected: NOT_A_VOLUME, the file has no such volume, another number of them, or several values per voxel besides.
     """
     if placement == "qform":
         h = replace(h, sform_code=0)
@@ -243,6 +246,8 @@ def one_volume(h: NiftiHeader, component: int | None, placement: str | None = No
     volumes = h.dim[3] if len(h.dim) > 3 else 1
     if not 0 <= component < volumes:
         raise Rejected(Reason.NOT_A_VOLUME, f"expected a volume {component} (from 0), found {volumes} volumes: {shown}")
+    if components is not None and volumes != components:
+        raise Rejected(Reason.NOT_A_VOLUME, f"expected {components} volumes in the file, found {volumes}: {shown}")
     start = component * math.prod(h.dim[:3]) * h.dtype.itemsize
     return replace(h, dim=h.dim[:3], vox_offset=h.vox_offset + start)
 
@@ -369,6 +374,7 @@ def header(
     file_bytes: int,
     limits: Limits,
     component: int | None = None,
+    components: int | None = None,
     placement: str | None = None,
 ) -> ReadHeader:
     """The header's record from the first `HEADER_PREFIX_BYTES` of a file.
@@ -379,6 +385,7 @@ def header(
         file_bytes: size of the whole file.
         limits: what an array may cost.
         component: which volume of a file of four axes; see `one_volume`.
+        components: how many of them there must be; see `one_volume`.
         placement: which form counts; see `one_volume`.
 
     Raises:
@@ -387,7 +394,7 @@ def header(
     """
     plain = not inflate.is_gzip(prefix)
     whole = parse_header(prefix if plain else inflate.gunzip_prefix(prefix, HEADER_PREFIX_BYTES))
-    h = one_volume(whole, component, placement)
+    h = one_volume(whole, component, placement, components)
     dtype, shape_zyx = h.dtype, h.shape_zyx
     check_extent(shape_zyx, dtype.itemsize, limits)
     _check_content(whole, limits)

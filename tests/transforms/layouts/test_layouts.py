@@ -284,7 +284,7 @@ class TestMsd:
         read = self.read(modality={"0": "T1", "1": "T2"})
         found = layouts.group(source(layout), listing(*MSD_FILES), read, KEYS)
         for case in found.cases:
-            assert [(a.name, a.component) for a in case.images] == [("t1", 0), ("t2", 1)]
+            assert [(a.name, a.component, a.components) for a in case.images] == [("t1", 0, 2), ("t2", 1, 2)]
             assert len({o.path for a in case.images for o, _ in a.objects}) == 1
             assert [(a.image, a.component) for a in case.labels] in ([], [("t1", None)])
             assert case.faults == ()

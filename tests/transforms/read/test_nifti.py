@@ -311,6 +311,15 @@ def test_a_volume_that_is_not_there_is_refused(shape: tuple[int, ...], component
         assert caught.value.reason is Reason.NOT_A_VOLUME
 
 
+def test_a_volume_more_than_the_source_has_channels_is_refused() -> None:
+    content = file_bytes(voxels(shape=(*SHAPE, 3)))
+    told = {"name": "x", "file_bytes": len(content), "limits": LIMITS, "component": 0}
+    assert nifti.header(content, **told, components=3).header.component == 0
+    with pytest.raises(Rejected, match="expected 2 volumes in the file, found 3: 5×4×3×3") as caught:
+        nifti.header(content, **told, components=2)
+    assert caught.value.reason is Reason.NOT_A_VOLUME
+
+
 def test_a_cut_file_is_refused_whichever_volume_is_asked_for() -> None:
     content = file_bytes(voxels(shape=(*SHAPE, 3)))[:-1]
     for data in (content, gzip.compress(content)):
