@@ -45,6 +45,12 @@ class ArrayHeader:
         tuple[float, ...] | None,
         "spacing by the source manifest where the file's is known to be wrong; readers apply it",
     ] = None
+    component: Annotated[int | None, "which volume of a file of several (NIfTI with four axes), from 0; else null"] = (
+        None
+    )
+    placement: Annotated[
+        str | None, "qform, where the source manifest says that it and not the sform places a NIfTI's voxels; else null"
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,13 @@ class Terms(_Model):
         return None if value is None else licenses.check(value)
 
 
+class Person(_Model):
+    """Somebody whom another source knows too."""
+
+    namespace: str = Field(description="the other source's namespace")
+    id: str = Field(description="template over the layout's fields that gives the other source's id")
+
+
 class Patient(_Model):
     """Who a case belongs to."""
 
@@ -55,6 +62,9 @@ class Patient(_Model):
     )
     id: str | None = Field(
         None, description="template over the layout's fields, for example {case}; default: the case, or DICOM PatientID"
+    )
+    shared: dict[Pattern, Person] = Field(
+        {}, description="cases (patterns over the case name) that are people of another namespace, under its ids"
     )
 
 
@@ -174,7 +184,8 @@ class PerStructureLayout(_Model):
     """One binary mask file per structure beside each image."""
 
     kind: Literal["per-structure"]
-    image: ImageFiles
+    image: ImageFiles = Field(description="the image that the masks belong to")
+    more_images: tuple[ImageFiles, ...] = Field((), description="further images of the case, on grids of their own")
     structures: Pattern = Field(
         description="mask files, with a field {structure}: {case}/segmentations/{structure}.nii.gz"
     )
@@ -192,6 +203,17 @@ class SplitTable(_Model):
     path: Pattern = Field(description="CSV below the root; comma, semicolon or tab; the first line names the columns")
     case: str = Field(description="column that holds the case's name")
     split: str = Field("split", description="column that holds train, val or test; anything else means no split")
+
+
+class FrameTable(_Model):
+    """A table below the root that says which frames of a 4-D file are annotated; each of them is a case."""
+
+    path: Pattern = Field(description="CSV below the root; comma, semicolon or tab; the first line names the columns")
+    column: str = Field(description="column that holds the case's name")
+    case: str = Field("{case}", description="template over the layout's fields that gives the name in that column")
+    frames: dict[str, str] = Field(
+        min_length=1, description="name of a frame -> column that holds its number, from 0; the name ends the case's"
+    )
 
 
 class LabelTable(_Model):
@@ -253,6 +275,10 @@ class Source(_Model):
     split_table: SplitTable | None = Field(
         None, description="the same, from a table that came with the data; split: wins"
     )
+    frames: FrameTable | None = Field(None, description="which frames of 4-D files are taken, from a table")
+    nifti_placement: Literal["standard", "qform"] = Field(
+        "standard", description="qform: it places the voxels, for files whose sform is known to be wrong"
+    )
     exclude: dict[str, str] = Field({}, description="cases to leave out: case name -> why")
     geometry_override: dict[str, tuple[float, float, float]] = Field(
         {}, description="case name -> spacing x, y, z in mm that is right where the header's is known to be wrong"
@@ -264,6 +290,8 @@ class Source(_Model):
     @model_validator(mode="after")
     def _tables_exist(self) -> Source:
         layout = self.layout
+        if self.frames and layout.kind != "paired":
+            raise ValueError(f"frames: is for kind: paired, found {layout.kind}")
         if isinstance(layout, DicomLayout) and self.split_table:
             raise ValueError("split_table: is for layouts of files; a series has no name in a table. Use split:")
         used = [f.table for f in getattr(layout, "labels", ())]
@@ -275,6 +303,13 @@ class Source(_Model):
                 raise ValueError("layout.structures needs a field {structure}")
             if not set(patterns.fields(layout.structures)) & set(patterns.fields(layout.image.path)):
                 raise ValueError("layout.image.path and layout.structures share no field, for example {case}")
+            names = [i.name for i in (layout.image, *layout.more_images)]
+            if twice := sorted({n for n in names if names.count(n) > 1}):
+                raise ValueError(f"images named twice: {twice}")
+            joined = set(patterns.fields(layout.structures)) & set(patterns.fields(layout.image.path))
+            for image in layout.more_images:
+                if not joined <= set(patterns.fields(image.path)):
+                    raise ValueError(f"more_images: {image.path!r} lacks one of the fields {sorted(joined)}")
         for table in used:
             if table not in self.labels:
                 raise ValueError(

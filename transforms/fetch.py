@@ -49,7 +49,10 @@ def fetch_case(
         return with_retries(lambda: _read_unchanged(store, record, any_version), attempts=attempts)
 
     fetched = FetchedCase(case)
-    for record, data in zip(objects, store.each(read, objects), strict=True):
+    once = {record.path: record for record in objects}  # several volumes may lie in one file
+    contents = dict(zip(once, store.each(read, list(once.values())), strict=True))
+    for record in objects:
+        data = contents[record.path]
         fetched.blobs[record.array].append((Blob(record.path, data, store.local(record.path)), record.structure))
     return fetched
 

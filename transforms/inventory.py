@@ -109,7 +109,7 @@ def inventory_case(
     findings: list[Finding] = []
     for image in files.images:
         try:
-            read = _read_header(image, store, limits)
+            read = _read_header(image, store, limits, source)
         except _BrokenFileError as error:
             fault = error.fault
             broken = Fault(fault.reason, f"image {image.name!r}: {fault.detail}", error.path, "case")
@@ -131,7 +131,7 @@ def inventory_case(
     case = Case(
         case_id=name,
         source=source.id,
-        patient=keys.patient(source.patient.namespace, patient_id(source, files.name, dict(files.fields))),
+        patient=keys.patient(*person(source, files.name, dict(files.fields))),
         study=None,
         series=None,
         timepoint=None,
@@ -198,7 +198,7 @@ def label_records(
     costs: list[ArrayCost] = []
     for label in labels if not wrong else ():
         try:
-            read = _read_header(label, store, settings.limits)
+            read = _read_header(label, store, settings.limits, source)
         except _BrokenFileError as error:
             fault = error.fault
             reason = fault.reason if fault.reason in _GEOMETRY_REASONS else Reason.LABEL_UNREADABLE
@@ -256,11 +256,33 @@ def patient_id(source: Source, name: str, fields: dict[str, str], default: str |
     """
     if source.patient.id is None:
         return default or name
+    return _filled(source, "patient.id", source.patient.id, name, fields)
+
+
+def person(source: Source, name: str, fields: dict[str, str], default: str | None = None) -> tuple[str, str]:
+    """Namespace and id of a case's patient: another source's where `patient.shared` says so, else the source's own.
+
+    Args:
+        source: its manifest.
+        name: the case's name.
+        fields: the layout's fields.
+        default: see `patient_id`.
+
+    Raises:
+        UsageError: a template names a field that the layout does not have.
+    """
+    for pattern, other in source.patient.shared.items():
+        if patterns.match(pattern, name) is not None:
+            return other.namespace, _filled(source, "patient.shared", other.id, name, fields)
+    return source.patient.namespace, patient_id(source, name, fields, default)
+
+
+def _filled(source: Source, key: str, template: str, name: str, fields: dict[str, str]) -> str:
     try:
-        return patterns.fill(source.patient.id, {"case": name, **fields})
+        return patterns.fill(template, {"case": name, **fields})
     except KeyError as error:
         raise UsageError(
-            f"source {source.id}: patient.id {source.patient.id!r} names the field {error.args[0]!r}, "
+            f"source {source.id}: {key} {template!r} names the field {error.args[0]!r}, "
             f"the layout has {sorted({'case', *fields})}"
         ) from error
 
@@ -312,7 +334,7 @@ class _BrokenFileError(Exception):
         self.path = path
 
 
-def _read_header(files: ArrayFiles, store: SourceStore, limits: Limits) -> ReadHeader:
+def _read_header(files: ArrayFiles, store: SourceStore, limits: Limits, source: Source) -> ReadHeader:
     """Header of an array; of several masks the first one's, after all were read.
 
     Raises:
@@ -324,19 +346,28 @@ def _read_header(files: ArrayFiles, store: SourceStore, limits: Limits) -> ReadH
         if o.path in detached and len(detached) < len(files.objects):
             continue  # voxels beside a header
         try:
-            read.append(_read_one(o, files, store, limits))
+            read.append(_read_one(o, files, store, limits, source))
         except Rejected as fault:
             raise _BrokenFileError(fault, o.path) from fault
     total = sum(o.bytes for o, _ in files.objects)
     return dataclasses.replace(read[0], header=dataclasses.replace(read[0].header, bytes=total))
 
 
-def _read_one(o: ListedObject, files: ArrayFiles, store: SourceStore, limits: Limits) -> ReadHeader:
+def _read_one(o: ListedObject, files: ArrayFiles, store: SourceStore, limits: Limits, source: Source) -> ReadHeader:
     form = array.format_of(o.path)
     if form not in ("nifti", "itk"):
         raise Rejected(Reason.UNSUPPORTED, "expected NIfTI, MetaImage or NRRD by the end of the file's name")
     prefix = store.read(o.path, 0, min(array.PREFIX_BYTES[form], o.bytes), version=o.version)
-    read = array.read_header(form, prefix, name=files.name, file_bytes=o.bytes, limits=limits)
+    read = array.read_header(
+        form,
+        prefix,
+        name=files.name,
+        file_bytes=o.bytes,
+        limits=limits,
+        component=files.component,
+        components=files.components,
+        placement=None if source.nifti_placement == "standard" else source.nifti_placement,
+    )
     if form == "itk":
         _check_detached(prefix, o, files)
     return read

@@ -23,7 +23,7 @@ from transforms.inventory import (
     object_records,
     one_reject,
     overridden,
-    patient_id,
+    person,
 )
 from transforms.layouts.case_files import ArrayFiles, Fault, HeaderFile
 from transforms.layouts.dicom import join_fields
@@ -245,8 +245,7 @@ def _case(
     cost = ArrayCost(header, instance.modality, instances=len(volume.files.objects))
     seconds, stored = estimate([cost], found.costs, settings.wanted)
     default = instance.patient_id or instance.study_instance_uid or volume.uid
-    identity = patient_id(source, volume.base, dict(volume.fields), default)
-    patient = keys.patient(source.patient.namespace, identity)
+    patient = keys.patient(*person(source, volume.base, dict(volume.fields), default))
     case = Case(
         case_id=name,
         source=source.id,

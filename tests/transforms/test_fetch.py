@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 
 import pytest
@@ -22,6 +23,22 @@ def test_objects_come_by_array_with_their_bytes(work):
     ((blob, structure),) = fetched.blobs["image:ct"]
     assert structure is None
     assert blob.data == blob.local.read_bytes() == (world.root / blob.path).read_bytes()
+
+
+def test_a_file_of_several_volumes_is_read_once(work, monkeypatch):
+    world, case, objects = work
+    image = objects[0]
+    asked = [image, dataclasses.replace(image, array="image:second"), *objects[1:]]
+    read, paths = world.source.read_object, []
+
+    def counted(path, size, version):
+        paths.append(path)
+        return read(path, size, version)
+
+    monkeypatch.setattr(world.source, "read_object", counted)
+    fetched = fetch_case(case, asked, world.source, attempts=1)
+    assert sorted(paths) == sorted({o.path for o in objects})
+    assert fetched.blobs["image:second"][0][0].data is fetched.blobs[image.array][0][0].data
 
 
 def test_a_changed_version_is_refused_and_a_changed_size_always(work):

@@ -222,6 +222,19 @@ def test_the_same_patient_in_two_sources_of_one_namespace_meets(tree):
     assert first.case.patient == second.case.patient != stranger.case.patient
 
 
+def test_some_cases_may_be_people_of_another_namespace(tree):
+    shared = {"Ann_{visit:[0-9]}": {"namespace": "other", "id": "o-{visit}"}, "Bob_*": {"namespace": "x", "id": "x"}}
+    (found,) = inventory(tree, source(patient={"namespace": "toy", "id": "{patient}", "shared": shared}))
+    assert found.case.patient == KEYS.patient("other", "o-1")
+    (own,) = inventory(
+        tree, source(patient={"namespace": "toy", "id": "{patient}", "shared": {"Bob_*": shared["Bob_*"]}})
+    )
+    assert own.case.patient == KEYS.patient("toy", "Ann")
+    wrong = {"Ann_*": {"namespace": "other", "id": "{person}"}}
+    with pytest.raises(UsageError, match=r"patient.shared '\{person\}' names the field 'person'"):
+        inventory(tree, source(patient={"namespace": "toy", "shared": wrong}))
+
+
 def test_names_of_a_private_source_are_nowhere_but_in_the_objects(tree):
     private = source(public_ids=False)
     spoil(tree / "Ann_1" / "lesions.nii.gz", 0, b"XXXX")

@@ -38,6 +38,8 @@ class ArrayFiles:
         table: name of the label's table; None for an image.
         image: name of the image that the label belongs to; None for an image.
         looked_for: structures that were looked for in this case, where a table of the source says.
+        component: which volume of a file of several (NIfTI with four axes), from 0; None: the file holds one.
+        components: how many volumes the file must hold; None: whatever number.
     """
 
     name: str
@@ -46,6 +48,8 @@ class ArrayFiles:
     table: str | None = None
     image: str | None = None
     looked_for: tuple[str, ...] | None = None
+    component: int | None = None
+    components: int | None = None
 
     @property
     def record_name(self) -> str:
@@ -84,8 +88,8 @@ class CaseFiles:
 
     @property
     def objects(self) -> tuple[ListedObject, ...]:
-        """Every object of the case."""
-        return tuple(o for array in self.arrays for o, _ in array.objects)
+        """Every object of the case, once, though several volumes may lie in it."""
+        return tuple({o.path: o for array in self.arrays for o, _ in array.objects}.values())
 
 
 @dataclass(frozen=True)

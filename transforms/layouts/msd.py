@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mdfp.errors import UsageError
 from schemas.reasons import Reason
@@ -93,18 +94,17 @@ def _case(
     if wanted and label is None:
         detail = "dataset.json lists a label for this image and it is not there"
         faults.append(Fault(Reason.MISSING_LABEL, detail, None, "label"))
-    if len(layout.channels) > 1:
-        detail = f"{len(layout.channels)} channels in one 4-D file; this version reads one channel a file"
-        faults.append(Fault(Reason.UNSUPPORTED, detail, image.path, "case"))
-    channel = layout.channels[0]
+    images = tuple(ArrayFiles(channel.name, ((image, None),), channel=channel) for channel in layout.channels)
+    if len(images) > 1:  # volumes of one file of four axes
+        images = tuple(replace(a, component=n, components=len(images)) for n, a in enumerate(images))
     labels: tuple[ArrayFiles, ...] = ()
     if label is not None:
-        labels = (ArrayFiles(layout.table, ((label, None),), table=layout.table, image=channel.name),)
+        labels = (ArrayFiles(layout.table, ((label, None),), table=layout.table, image=images[0].name),)
     return CaseFiles(
         source=source.id,
         name=name,
         fields=(("case", name),),
-        images=(ArrayFiles(channel.name, ((image, None),), channel=channel),),
+        images=images,
         labels=labels,
         split=split,
         faults=tuple(faults),

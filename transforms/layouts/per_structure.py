@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from schemas import patterns
 from schemas.ontology.structures import BACKGROUND
@@ -23,7 +24,7 @@ def per_structure(source: Source, listing: Sequence[ListedObject], read: Read) -
     layout = source.layout
     if not isinstance(layout, PerStructureLayout):
         raise TypeError(f"expected a per-structure layout, found {layout.kind}")
-    roles = [layout.image.path, layout.structures]
+    roles = [layout.image.path, layout.structures, *(i.path for i in layout.more_images)]
     shared = set(patterns.fields(roles[_IMAGE])) & set(patterns.fields(roles[_MASK]))
     order = [f for f in patterns.fields(roles[_IMAGE]) if f in shared]
 
@@ -40,13 +41,32 @@ def per_structure(source: Source, listing: Sequence[ListedObject], read: Read) -
         images = [m for m in groups[key] if m.role == _IMAGE]
         masks = [m for m in groups[key] if m.role == _MASK]
         if not images:
-            detail = f"no image for this mask: expected {layout.image.path} with the same fields"
-            faults += [Fault(Reason.NO_IMAGE, detail, m.object.path, "object") for m in masks]
+            detail = f"no image for this file: expected {layout.image.path} with the same fields"
+            faults += [Fault(Reason.NO_IMAGE, detail, m.object.path, "object") for m in groups[key]]
             continue
         case, ignored = _case(source, layout, "_".join(key), images, masks)
+        more, lacking = _more_images(layout, groups[key])
+        case = replace(case, images=case.images + more, faults=case.faults + lacking)
         cases.append(case)
         passed_over += ignored
     return Found(tuple(cases), (*faults, *unmatched(rest)), (), tuple(passed_over))
+
+
+def _more_images(
+    layout: PerStructureLayout, matches: Sequence[Match]
+) -> tuple[tuple[ArrayFiles, ...], tuple[Fault, ...]]:
+    """The images besides the one that the masks belong to, and what is wrong with them."""
+    images: list[ArrayFiles] = []
+    faults: list[Fault] = []
+    for role, channel in enumerate(layout.more_images, start=_MASK + 1):
+        found = [m for m in matches if m.role == role]
+        faults += conflicts(found, f"image {channel.name!r}", "case")
+        if found:
+            images.append(ArrayFiles(channel.name, tuple((m.object, None) for m in found), channel=channel.channel()))
+        elif not channel.optional:
+            detail = f"no file for the image {channel.name!r}: expected {channel.path} with the fields of its case"
+            faults.append(Fault(Reason.MISSING_FILE, detail, None, "case"))
+    return tuple(images), tuple(faults)
 
 
 def _case(

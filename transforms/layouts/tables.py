@@ -1,4 +1,4 @@
-"""Small tables that come with a data set: which split a case is in, which structures were looked for in it."""
+"""Small tables that come with a data set: a case's split, its annotated frames, the structures looked for in it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from dataclasses import replace
 from mdfp.errors import UsageError
 from schemas import patterns
 from schemas.ontology.structures import BACKGROUND
-from schemas.source import Source
+from schemas.reasons import Reason
+from schemas.source import FrameTable, Source
 from schemas.suggest import nearest
-from transforms.layouts.case_files import CaseFiles
+from transforms.layouts.case_files import CaseFiles, Fault
 from transforms.layouts.registry import Read
 from transforms.store import ListedObject
 
@@ -55,14 +56,17 @@ def read_table(
 def with_tables(
     cases: Sequence[CaseFiles], source: Source, listing: Sequence[ListedObject], read: Read
 ) -> list[CaseFiles]:
-    """Cases with what the source's own tables say of them: their split, and what was looked for.
+    """Cases with what the source's own tables say of them: their frames, their split, and what was looked for.
 
-    A case that a table does not list keeps the split of its layout, and nothing was looked for in it.
+    A case that a table does not list keeps the split of its layout, and nothing was looked for in it; one whose frames
+    are not listed is a fault (missing_label), for nobody can say which of its frames are annotated.
 
     Raises:
         UsageError: a table is missing or lacks a column.
     """
     result = list(cases)
+    if source.frames is not None:
+        result = _by_frame(result, source.frames, listing, read)
     if source.split_table is not None:
         table = source.split_table
         splits = {
@@ -74,6 +78,27 @@ def with_tables(
         if labels.looked_for == "per_case_table" and labels.case_table:
             looked_for = _looked_for(labels.case_table, labels.annotated(), listing, read)
             result = [_with_looked_for(c, name, looked_for.get(c.name, ())) for c in result]
+    return result
+
+
+def _by_frame(
+    cases: Sequence[CaseFiles], table: FrameTable, listing: Sequence[ListedObject], read: Read
+) -> list[CaseFiles]:
+    """One case for each frame that the table names; its images and labels are those volumes of the same files."""
+    rows = {r[table.column]: r for r in read_table(table.path, listing, read, (table.column, *table.frames.values()))}
+    result: list[CaseFiles] = []
+    for case in cases:
+        row = rows.get(patterns.fill(table.case, {"case": case.name, **dict(case.fields)}), {})
+        numbers = {frame: row.get(column, "") for frame, column in table.frames.items()}
+        if not all(n.isascii() and n.isdigit() for n in numbers.values()):
+            detail = f"expected a row of {table.path} with the numbers of the frames {', '.join(table.frames)}"
+            fault = Fault(Reason.MISSING_LABEL, detail, None, "case")
+            result.append(replace(case, faults=(*case.faults, fault)))
+            continue
+        for frame, number in numbers.items():
+            images = tuple(replace(a, component=int(number)) for a in case.images)
+            labels = tuple(replace(a, component=int(number)) for a in case.labels)
+            result.append(replace(case, name=f"{case.name}_{frame}", images=images, labels=labels))
     return result
 
 

@@ -61,16 +61,47 @@ def format_of(path: str) -> str | None:
     return None
 
 
-def read_header(format: str, prefix: bytes, *, name: str, file_bytes: int, limits: Limits) -> ReadHeader:
+def read_header(
+    format: str,
+    prefix: bytes,
+    *,
+    name: str,
+    file_bytes: int,
+    limits: Limits,
+    component: int | None = None,
+    components: int | None = None,
+    placement: str | None = None,
+) -> ReadHeader:
     """The header of a file format (nifti or itk) from the first `PREFIX_BYTES[format]` of the file.
 
     DICOM has no header of a volume: its instances go through `dicom.read_instance` and `series.diagnose`.
 
+    Args:
+        format: nifti or itk.
+        prefix: first bytes of the file.
+        name: of the array within its case.
+        file_bytes: size of the whole file.
+        limits: what an array may cost.
+        component: which volume of a file of several; NIfTI only.
+        components: how many volumes the file must hold; None: whatever number.
+        placement: which of a NIfTI's forms places the voxels; nothing for other formats.
+
     Raises:
-        Rejected: as the format's reader does.
+        Rejected: as the format's reader does; UNSUPPORTED, one of several volumes of a file that is no NIfTI.
     """
-    reader = {"nifti": nifti.header, "itk": itk.header}[format]
-    return reader(prefix, name=name, file_bytes=file_bytes, limits=limits)
+    if format == "nifti":
+        return nifti.header(
+            prefix,
+            name=name,
+            file_bytes=file_bytes,
+            limits=limits,
+            component=component,
+            components=components,
+            placement=placement,
+        )
+    if component is not None:
+        raise Rejected(Reason.UNSUPPORTED, f"expected NIfTI for one of several volumes in a file, found {format}")
+    return {"itk": itk.header}[format](prefix, name=name, file_bytes=file_bytes, limits=limits)
 
 
 def read_array(header: ArrayHeader, blobs: Sequence[Blob], limits: Limits) -> Volume:
@@ -91,7 +122,7 @@ def read_array(header: ArrayHeader, blobs: Sequence[Blob], limits: Limits) -> Vo
     if header.format == "dicom":
         volume = series.read([(b.path, b.content()) for b in blobs], header, limits)
     elif header.format == "nifti":
-        volume = nifti.read(blobs[0].content(), limits=limits)
+        volume = nifti.read(blobs[0].content(), limits=limits, component=header.component, placement=header.placement)
     elif header.format == "itk":
         volume = _read_itk(blobs, limits)
     else:

@@ -7,6 +7,8 @@ Rules, where the standard leaves a choice (nifti1.h of 2003, nifti2.h of 2011):
   and disagree, that is a finding;
 * pixdim must be positive even where the sform is used, and its disagreement with the sform is a finding;
 * scl_slope 0 or not finite means no scaling. scl_inter is then not used either;
+* a manifest that knows a data set's sform to be wrong has the qform taken instead (`placement="qform"`), and nothing else;
+* a file of four axes is several volumes; one of them is read where `component` says which, and none where it does not;
 * a unit other than mm is converted to mm, a unit that is not stated is taken for mm; both are findings.
 """
 
@@ -14,7 +16,7 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -220,6 +222,36 @@ def _header(
     )
 
 
+def one_volume(
+    h: NiftiHeader, component: int | None, placement: str | None = None, components: int | None = None
+) -> NiftiHeader:
+    """The header as if the file held one volume of those along its fourth axis, placed by the form that counts.
+
+    Args:
+        h: the header.
+        component: which volume, from 0; None: the file must hold one.
+        placement: "qform": the sform does not count; None: the rules of this module.
+        components: how many volumes the file must hold; None: whatever number.
+
+    Raises:
+        Rejected: NOT_A_VOLUME, the file has no such volume, another number of them, or several values per voxel besides.
+    """
+    if placement == "qform":
+        h = replace(h, sform_code=0)
+    if component is None:
+        return h
+    shown = "×".join(str(n) for n in h.dim)
+    if len(h.dim) < 3 or any(n != 1 for n in h.dim[4:]):
+        raise Rejected(Reason.NOT_A_VOLUME, f"expected four axes (x, y, z, volume), found {shown}")
+    volumes = h.dim[3] if len(h.dim) > 3 else 1
+    if not 0 <= component < volumes:
+        raise Rejected(Reason.NOT_A_VOLUME, f"expected a volume {component} (from 0), found {volumes} volumes: {shown}")
+    if components is not None and volumes != components:
+        raise Rejected(Reason.NOT_A_VOLUME, f"expected {components} volumes in the file, found {volumes}: {shown}")
+    start = component * math.prod(h.dim[:3]) * h.dtype.itemsize
+    return replace(h, dim=h.dim[:3], vox_offset=h.vox_offset + start)
+
+
 def sform(h: NiftiHeader) -> Affine:
     """Affine of the sform in the file's unit, RAS world."""
     affine = np.eye(4)
@@ -335,7 +367,16 @@ def _shown(lengths: list[float] | tuple[float, ...]) -> str:
     return "×".join(f"{v:.6g}" for v in lengths)
 
 
-def header(prefix: bytes, *, name: str, file_bytes: int, limits: Limits) -> ReadHeader:
+def header(
+    prefix: bytes,
+    *,
+    name: str,
+    file_bytes: int,
+    limits: Limits,
+    component: int | None = None,
+    components: int | None = None,
+    placement: str | None = None,
+) -> ReadHeader:
     """The header's record from the first `HEADER_PREFIX_BYTES` of a file.
 
     Args:
@@ -343,18 +384,26 @@ def header(prefix: bytes, *, name: str, file_bytes: int, limits: Limits) -> Read
         name: of the array within its case.
         file_bytes: size of the whole file.
         limits: what an array may cost.
+        component: which volume of a file of four axes; see `one_volume`.
+        components: how many of them there must be; see `one_volume`.
+        placement: which form counts; see `one_volume`.
 
     Raises:
-        Rejected: as `parse_header`, `NiftiHeader.dtype`, `NiftiHeader.shape_zyx`, `check_extent` and `affine_ras` do;
-            TRUNCATED, a plain file is shorter than its header announces.
+        Rejected: as `parse_header`, `one_volume`, `NiftiHeader.dtype`, `NiftiHeader.shape_zyx`, `check_extent` and
+            `affine_ras` do; TRUNCATED, a plain file is shorter than its header announces.
     """
     plain = not inflate.is_gzip(prefix)
-    h = parse_header(prefix if plain else inflate.gunzip_prefix(prefix, HEADER_PREFIX_BYTES))
+    whole = parse_header(prefix if plain else inflate.gunzip_prefix(prefix, HEADER_PREFIX_BYTES))
+    h = one_volume(whole, component, placement, components)
     dtype, shape_zyx = h.dtype, h.shape_zyx
     check_extent(shape_zyx, dtype.itemsize, limits)
+    _check_content(whole, limits)
     affine, findings = affine_ras(h, name)
+    if whole.sform_code > h.sform_code:
+        detail = f"sform_code is {whole.sform_code}; by the source manifest the qform is used"
+        findings += (Finding("sform_passed_over", name, detail),)
     if plain:
-        _check_length(h, file_bytes)
+        _check_length(whole, file_bytes)
     scale, offset = h.scaling
     if (scale, offset) == (1.0, 0.0) and h.scl_slope not in (0.0, 1.0) and math.isfinite(h.scl_slope):
         findings += (
@@ -368,11 +417,11 @@ def header(prefix: bytes, *, name: str, file_bytes: int, limits: Limits) -> Read
         name=name, format="nifti", shape_zyx=shape_zyx, affine_ras=affine, dtype=dtype,
         scale=scale, offset=offset, file_bytes=file_bytes,
     )  # fmt: skip
-    return ReadHeader(record, findings)
+    return ReadHeader(replace(record, component=component, placement=placement), findings)
 
 
-def read(data: Bytes, *, limits: Limits) -> Volume:
-    """The volume in a whole file, plain or gzip.
+def read(data: Bytes, *, limits: Limits, component: int | None = None, placement: str | None = None) -> Volume:
+    """The volume in a whole file, plain or gzip; of a file of four axes the one that `component` says.
 
     The array is a view of the buffer: no copy but for big-endian and unaligned voxels. It is read-only where `data`
     is the file itself. Memory: the inflated content, besides `data`.
@@ -382,15 +431,17 @@ def read(data: Bytes, *, limits: Limits) -> Volume:
     """
     compressed = inflate.is_gzip(data)
     prefix = bytes(data[:HEADER_PREFIX_BYTES])
-    h = parse_header(inflate.gunzip_prefix(prefix, HEADER_PREFIX_BYTES) if compressed else prefix)
+    whole = parse_header(inflate.gunzip_prefix(prefix, HEADER_PREFIX_BYTES) if compressed else prefix)
+    h = one_volume(whole, component, placement)
     dtype, shape_zyx = h.dtype, h.shape_zyx
     check_extent(shape_zyx, dtype.itemsize, limits)
+    _check_content(whole, limits)
     affine, _ = affine_ras(h, "")
     content: Bytes | inflate.Content = data
     if compressed:
-        expected = h.vox_offset + math.prod(shape_zyx) * dtype.itemsize
+        expected = _content_bytes(whole)
         content = inflate.gunzip(data, max_bytes=2 * expected + _EXCESS_BYTES, expected_bytes=expected)
-    _check_length(h, len(content))
+    _check_length(whole, len(content))
     stored: npt.NDArray = np.frombuffer(content, dtype, count=math.prod(shape_zyx), offset=h.vox_offset)
     if not dtype.isnative or not stored.flags.aligned:
         stored = stored.astype(dtype.newbyteorder("="))
@@ -398,7 +449,23 @@ def read(data: Bytes, *, limits: Limits) -> Volume:
     return Volume(stored.reshape(shape_zyx), affine, scale, offset)
 
 
+def _content_bytes(h: NiftiHeader) -> int:
+    """Header and voxels of all volumes of a file, uncompressed."""
+    return h.vox_offset + math.prod(h.dim) * h.dtype.itemsize
+
+
+def _check_content(h: NiftiHeader, limits: Limits) -> None:
+    """Refuse a file of several volumes that together are too large: all are inflated to reach one of them."""
+    voxel_bytes = math.prod(h.dim) * h.dtype.itemsize
+    if voxel_bytes > limits.max_bytes:
+        shown = "×".join(str(n) for n in h.dim)
+        raise Rejected(
+            Reason.TOO_LARGE,
+            f"the header announces {shown}, {voxel_bytes} bytes in memory; the recipe's limits allow {limits.max_bytes}",
+        )
+
+
 def _check_length(h: NiftiHeader, found_bytes: int) -> None:
-    expected = h.vox_offset + math.prod(h.shape_zyx) * h.dtype.itemsize
+    expected = _content_bytes(h)
     if found_bytes < expected:
         raise Rejected(Reason.TRUNCATED, f"expected {expected} bytes of header and voxels, found {found_bytes}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
@@ -278,11 +279,17 @@ class TestMsd:
         ):
             layouts.group(source(MSD), listing("imagesTr/s_1.nii.gz"), nothing, KEYS)
 
-    def test_several_channels_in_one_file_are_unsupported_and_said_so(self):
+    def test_several_channels_are_volumes_of_one_file(self):
         layout = {**MSD, "channels": [{"name": "t1", "modality": "MR"}, {"name": "t2", "modality": "MR"}]}
         read = self.read(modality={"0": "T1", "1": "T2"})
         found = layouts.group(source(layout), listing(*MSD_FILES), read, KEYS)
-        assert {f.reason for c in found.cases for f in c.faults} == {Reason.UNSUPPORTED}
+        for case in found.cases:
+            assert [(a.name, a.component, a.components) for a in case.images] == [("t1", 0, 2), ("t2", 1, 2)]
+            assert len({o.path for a in case.images for o, _ in a.objects}) == 1
+            assert [(a.image, a.component) for a in case.labels] in ([], [("t1", None)])
+            assert case.faults == ()
+        assert found.counts.balanced()
+        assert found.counts.in_cases == len(MSD_FILES) - 1  # each file once, and dataset.json aside
 
 
 NNUNET = {
@@ -436,6 +443,92 @@ class TestPerStructure:
             KEYS,
         )
         assert found.cases[0].labels[0].looked_for == ("kidney_left",)
+
+
+FRAMES = {
+    "kind": "paired",
+    "images": [{"name": "mr", "modality": "MR", "path": "{code}/{code}_sa.nii.gz"}],
+    "labels": [{"table": "labels", "image": "mr", "path": "{code}/{code}_sa_gt.nii.gz"}],
+}
+FRAME_FILES = ("A1/A1_sa.nii.gz", "A1/A1_sa_gt.nii.gz", "B2/B2_sa.nii.gz", "info.csv")
+
+
+class TestFrames:
+    def found(self, table, **more):
+        def read(path):
+            return table.encode()
+
+        frames = {"path": "*.csv", "column": "code", "frames": {"ed": "ED", "es": "ES"}, **more}
+        return layouts.group(source(FRAMES, frames=frames), listing(*FRAME_FILES), read, KEYS)
+
+    def test_each_frame_of_the_table_is_a_case_of_the_same_files(self):
+        found = self.found("code;ED;ES\nA1;0;7\nB2;2;1\n")
+        assert [(c.name, [a.component for a in c.arrays]) for c in found.cases] == [
+            ("A1_ed", [0, 0]),
+            ("A1_es", [7, 7]),
+            ("B2_ed", [2]),
+            ("B2_es", [1]),
+        ]
+        assert found.counts.balanced()
+        assert found.counts.in_cases == 3
+
+    @pytest.mark.parametrize("row", ["", "B2;;1", "B2;two;1", "B2;-1;1", "B2;1.0;2"])
+    def test_a_case_whose_frames_the_table_does_not_tell_is_a_fault(self, row):
+        found = self.found(f"code;ED;ES\nA1;0;7\n{row}\n")
+        (broken,) = [c for c in found.cases if c.faults]
+        assert broken.name == "B2"
+        assert [(f.reason, f.concerns) for f in broken.faults] == [(Reason.MISSING_LABEL, "case")]
+
+    def test_a_column_that_is_not_there_stops_with_a_message(self):
+        with pytest.raises(UsageError, match="no column 'ES'"):
+            self.found("code;ED\nA1;0\n")
+
+    def test_frames_are_for_paired_files(self):
+        with pytest.raises(ValueError, match="frames: is for kind: paired, found msd"):
+            source(MSD, frames={"path": "*.csv", "column": "code", "frames": {"ed": "ED"}})
+
+
+class TestMoreImages:
+    LAYOUT: ClassVar = {
+        "kind": "per-structure",
+        "image": {"name": "ct", "modality": "CT", "path": "{case}/ct.nrrd"},
+        "more_images": [{"name": "mr", "modality": "MR", "path": "{case}/mr.nrrd"}],
+        "structures": "{case}/{structure}.seg.nrrd",
+    }
+    TABLE: ClassVar = {"labels": {"origin": "expert", "structures": {"liver": "liver"}}}
+
+    def test_they_are_images_of_the_case_and_the_masks_are_not_theirs(self):
+        found = layouts.group(
+            source(self.LAYOUT, self.TABLE), listing("a/ct.nrrd", "a/mr.nrrd", "a/liver.seg.nrrd"), nothing, KEYS
+        )
+        (case,) = found.cases
+        assert files_of(case) == {
+            "image:ct": ["a/ct.nrrd"],
+            "image:mr": ["a/mr.nrrd"],
+            "label:labels": ["a/liver.seg.nrrd"],
+        }
+        assert case.labels[0].image == "ct"
+
+    def test_one_that_is_not_optional_must_be_there(self):
+        found = layouts.group(source(self.LAYOUT, self.TABLE), listing("a/ct.nrrd"), nothing, KEYS)
+        assert [f.reason for f in found.cases[0].faults] == [Reason.MISSING_FILE]
+
+    def test_without_the_first_image_there_is_no_case(self):
+        found = layouts.group(source(self.LAYOUT, self.TABLE), listing("a/mr.nrrd", "a/liver.seg.nrrd"), nothing, KEYS)
+        assert found.cases == ()
+        assert {r.reason for r in found.rejects} == {Reason.NO_IMAGE}
+        assert found.counts.balanced()
+
+    @pytest.mark.parametrize(
+        ("more", "message"),
+        [
+            ({"name": "ct", "modality": "CT", "path": "{case}/x.nrrd"}, r"images named twice: \['ct'\]"),
+            ({"name": "mr", "modality": "MR", "path": "{other}/x.nrrd"}, r"lacks one of the fields \['case'\]"),
+        ],
+    )
+    def test_names_and_fields_are_checked(self, more, message):
+        with pytest.raises(ValueError, match=message):
+            source({**self.LAYOUT, "more_images": [more]}, self.TABLE)
 
 
 class TestDicom:

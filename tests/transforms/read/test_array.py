@@ -64,3 +64,12 @@ def test_an_array_without_files_or_of_an_unknown_format_is_an_error() -> None:
         read_array(header, [], Limits())
     with pytest.raises(ValueError, match="expected format dicom, nifti or itk, found 'png'"):
         read_array(dataclasses.replace(header, format="png"), [Blob("x", data)], Limits())
+
+
+def test_one_of_several_volumes_is_told_by_the_header_and_of_nifti_alone() -> None:
+    data = nib.Nifti1Image(np.stack([VOXELS.T, VOXELS.T + 7], axis=-1), np.diag([1, 2, 3, 1])).to_bytes()
+    prefix = data[: PREFIX_BYTES["nifti"]]
+    found = read_header("nifti", prefix, name="t2", file_bytes=len(data), limits=Limits(), component=1)
+    np.testing.assert_array_equal(read_array(found.header, [Blob("x.nii", data)], Limits()).array_zyx, VOXELS + 7)
+    with pytest.raises(Rejected, match="unsupported: expected NIfTI for one of several volumes in a file, found itk"):
+        read_header("itk", b"", name="t2", file_bytes=9, limits=Limits(), component=1)

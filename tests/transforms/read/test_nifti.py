@@ -263,3 +263,101 @@ def test_random_bytes_are_refused_and_nothing_else_happens(junk: bytes) -> None:
     for start in (b"", struct.pack("<i", 348), struct.pack(">i", 540)):
         with pytest.raises(Rejected):
             nifti.read(start + junk, limits=LIMITS)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    dtype=st.sampled_from(["u1", "i2", "f4"]),
+    volumes=st.integers(1, 4),
+    order=st.sampled_from("<>"),
+    kind=st.sampled_from([nib.Nifti1Image, nib.Nifti2Image]),
+    compressed=st.booleans(),
+    data=st.data(),
+)
+def test_one_volume_of_several_equals_nibabels(
+    dtype: str, volumes: int, order: str, kind: Any, compressed: bool, data: st.DataObject
+) -> None:
+    written = np.arange(np.prod(SHAPE) * volumes).reshape(*SHAPE, volumes, order="F").astype(dtype)
+    content = file_bytes(written, kind=kind, order=order)
+    other = np.asarray(kind.from_bytes(content).dataobj)
+    content = gzip.compress(content) if compressed else content
+    component = data.draw(st.integers(0, volumes - 1))
+    prefix = content[: nifti.HEADER_PREFIX_BYTES]
+    header = nifti.header(prefix, name="t1", file_bytes=len(content), limits=LIMITS, component=component).header
+    volume = nifti.read(content, limits=LIMITS, component=component)
+    np.testing.assert_array_equal(volume.array_zyx.T, other[..., component])
+    np.testing.assert_allclose(volume.affine_ras, orthogonal(), atol=1e-5)
+    assert (header.component, header.shape) == (component, SHAPE[::-1])
+
+
+@pytest.mark.parametrize(
+    ("shape", "component", "message"),
+    [
+        ((5, 4, 3, 2), 2, r"expected a volume 2 \(from 0\), found 2 volumes: 5×4×3×2"),
+        ((5, 4, 3), 1, "expected a volume 1"),
+        ((5, 4, 3, 2), -1, "expected a volume -1"),
+        ((5, 4, 3, 2, 3), 0, r"expected four axes \(x, y, z, volume\), found 5×4×3×2×3"),
+        ((5, 4), 0, "expected four axes"),
+    ],
+)
+def test_a_volume_that_is_not_there_is_refused(shape: tuple[int, ...], component: int, message: str) -> None:
+    content = file_bytes(voxels(shape=shape))
+    for read in (
+        lambda: nifti.header(content, name="x", file_bytes=len(content), limits=LIMITS, component=component),
+        lambda: nifti.read(content, limits=LIMITS, component=component),
+    ):
+        with pytest.raises(Rejected, match=message) as caught:
+            read()
+        assert caught.value.reason is Reason.NOT_A_VOLUME
+
+
+def test_a_volume_more_than_the_source_has_channels_is_refused() -> None:
+    content = file_bytes(voxels(shape=(*SHAPE, 3)))
+    told = {"name": "x", "file_bytes": len(content), "limits": LIMITS, "component": 0}
+    assert nifti.header(content, **told, components=3).header.component == 0
+    with pytest.raises(Rejected, match="expected 2 volumes in the file, found 3: 5×4×3×3") as caught:
+        nifti.header(content, **told, components=2)
+    assert caught.value.reason is Reason.NOT_A_VOLUME
+
+
+def test_a_cut_file_is_refused_whichever_volume_is_asked_for() -> None:
+    content = file_bytes(voxels(shape=(*SHAPE, 3)))[:-1]
+    for data in (content, gzip.compress(content)):
+        with pytest.raises(Rejected) as caught:
+            nifti.read(data, limits=LIMITS, component=0)
+        assert caught.value.reason is Reason.TRUNCATED
+
+
+def test_all_volumes_of_a_file_count_towards_the_limit() -> None:
+    content = file_bytes(voxels(shape=(*SHAPE, 3)))
+    limits = Limits(max_bytes=2 * int(np.prod(SHAPE)) * 3)
+    nifti.read(content, limits=limits, component=0)
+    less = Limits(max_bytes=2 * int(np.prod(SHAPE)) * 3 - 1)
+    for read in (
+        lambda: nifti.header(content, name="x", file_bytes=len(content), limits=less, component=0),
+        lambda: nifti.read(content, limits=less, component=0),
+    ):
+        with pytest.raises(Rejected) as caught:
+            read()
+        assert caught.value.reason is Reason.TOO_LARGE
+
+
+def test_a_manifest_may_say_that_the_qform_places_the_voxels() -> None:
+    def unit_sform(content: bytearray) -> None:
+        put(280, "<12f", 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0)(content)
+
+    content = file_bytes(voxels(), change=unit_sform)
+    assert geometry.spacing_xyz_mm(nifti.read(content, limits=LIMITS).affine_ras) == (1.0, 1.0, 1.0)
+    volume = nifti.read(content, limits=LIMITS, placement="qform")
+    np.testing.assert_allclose(volume.affine_ras, orthogonal(), atol=1e-5)
+    found = nifti.header(content, name="mr", file_bytes=len(content), limits=LIMITS, placement="qform")
+    assert found.header.placement == "qform"
+    assert found.header.spacing_xyz_mm == pytest.approx((0.8, 0.9, 2.5))
+    assert [f.code for f in found.findings] == ["sform_passed_over"]
+
+
+def test_without_a_qform_the_sform_that_is_known_to_be_wrong_does_not_help() -> None:
+    content = file_bytes(voxels(), codes=(0, 1))
+    with pytest.raises(Rejected) as caught:
+        nifti.read(content, limits=LIMITS, placement="qform")
+    assert caught.value.reason is Reason.NO_GEOMETRY

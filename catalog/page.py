@@ -1,0 +1,82 @@
+"""The page of all sources, docs/catalog.md: made from the manifests, so that it says what they say.
+
+`python -m catalog.page` writes it; a test compares it with what is in the tree.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from catalog import sources
+from schemas.source import DicomLayout, LabelTable, PairedLayout, PerStructureLayout, Source
+
+PAGE = Path(__file__).parent.parent / "docs" / "catalog.md"
+
+_HEAD = """# Sources of the catalog
+
+Made from `catalog/sources/` by `python -m catalog.page`. A licence stands here only where it could be confirmed; *none
+stated* means that a recipe must say `terms: {unknown: accept}`, after a look at the data set's own page. What is known to be
+wrong with a data set, and what this version does not read of it, stands in its manifest under `known_issues:`.
+
+| id | data set | layout | images | structures | drawn by | licence | left out |
+| --- | --- | --- | --- | --- | --- | --- | --- |
+"""
+
+_FOOT = """
+Sources in one row below share a namespace of patients: people of both meet under one id, and stay in one split.
+
+| namespace | sources |
+| --- | --- |
+"""
+
+
+def page() -> str:
+    """The page, in Markdown."""
+    loaded = [sources.load(i) for i in sources.ids()]
+    rows = "".join(f"| {' | '.join(_row(s))} |\n" for s in loaded)
+    shared = "".join(f"| {n} | {', '.join(i)} |\n" for n, i in sorted(namespaces(loaded).items()) if len(i) > 1)
+    return f"{_HEAD}{rows}{_FOOT}{shared}"
+
+
+def namespaces(loaded: list[Source]) -> dict[str, list[str]]:
+    """Namespace of patients -> ids of the sources that have people in it, in order."""
+    result: dict[str, list[str]] = {}
+    for s in loaded:
+        for namespace in {s.patient.namespace, *(p.namespace for p in s.patient.shared.values())}:
+            result.setdefault(namespace, []).append(s.id)
+    return result
+
+
+def images(source: Source) -> list[str]:
+    """What images a case may have: name and modality; of DICOM, the modalities alone."""
+    layout = source.layout
+    if isinstance(layout, DicomLayout):
+        return list(layout.modalities or ("any",))
+    if isinstance(layout, PairedLayout):
+        return [f"{i.name} ({i.modality})" for i in layout.images]
+    if isinstance(layout, PerStructureLayout):
+        return [f"{i.name} ({i.modality})" for i in (layout.image, *layout.more_images)]
+    return [f"{c.name} ({c.modality})" for c in layout.channels]
+
+
+def _row(source: Source) -> tuple[str, ...]:
+    link = f"[{source.id}](../catalog/sources/{source.id}.yaml)"
+    title = f"[{source.title}]({source.terms.url})" if source.terms.url else source.title
+    return (
+        link,
+        title,
+        source.layout.kind,
+        ", ".join(images(source)),
+        str(len(source.annotated())) if source.labels else "no labels",
+        ", ".join(sorted({_origin(t) for t in source.labels.values()})),
+        source.terms.license or "none stated",
+        f"{len(source.exclude)} cases" if source.exclude else "",
+    )
+
+
+def _origin(table: LabelTable) -> str:
+    return "not stated" if table.origin == "unknown" else table.origin
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
