@@ -19,6 +19,7 @@ FINDINGS = {
     "temporal": "several time points at each position, kept as one array",
     "geometry_override": "the source manifest corrects the spacing of the header",
     "qform_differs": "qform and sform of a NIfTI file disagree",
+    "sform_passed_over": "by the source manifest the qform places the voxels of a NIfTI file",
     "pixdim_differs": "spacing and affine of a NIfTI file disagree",
     "scaling_ignored": "scl_slope and scl_inter of a NIfTI file that give no physical values",
     "unit_converted": "lengths were not in millimetres: converted",
