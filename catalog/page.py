@@ -70,7 +70,7 @@ def _row(source: Source) -> tuple[str, ...]:
         str(len(source.annotated())) if source.labels else "no labels",
         ", ".join(sorted({_origin(t) for t in source.labels.values()})),
         source.terms.license or "none stated",
-        f"{len(source.exclude)} cases" if source.exclude else "",
+        f"{len(source.exclude)} case{'s' if len(source.exclude) > 1 else ''}" if source.exclude else "",
     )
 
 

@@ -23,7 +23,7 @@ from transforms.estimate import ArrayCost, estimate
 from transforms.layouts.case_files import ArrayFiles, CaseFiles, Fault
 from transforms.layouts.group import STAGE, shown_path, to_reject
 from transforms.pseudonym import PatientKeys, case_id
-from transforms.read import array, itk
+from transforms.read import array, itk, nifti
 from transforms.read.header import ReadHeader
 from transforms.rejected import Rejected
 from transforms.store import ListedObject, SourceStore
@@ -370,6 +370,8 @@ def _read_one(o: ListedObject, files: ArrayFiles, store: SourceStore, limits: Li
     )
     if form == "itk":
         _check_detached(prefix, o, files)
+    elif nifti.data_file(o.path) and len(files.objects) == 1:
+        raise Rejected(Reason.MISSING_FILE, nifti.NO_IMG)
     return read
 
 

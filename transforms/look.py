@@ -16,6 +16,7 @@ from schemas.case import ArrayHeader, CaseImage
 from schemas.recipe import Limits, Recipe
 from transforms.inventory_series import read_header as read_instance
 from transforms.layouts.case_files import HeaderFile
+from transforms.layouts.listing import with_companions
 from transforms.normalise.image import NormalisedImage, normalise_image
 from transforms.read import array, series
 from transforms.read.dicom import Instance
@@ -79,19 +80,23 @@ def look(
         OSError: what may pass, from the store.
     """
     all_objects = list(objects)
-    names = {o.path for o in all_objects}
+    beside = with_companions(all_objects, all_objects)
+    companions = {o.path for found in beside.values() for o in found}
     instances: dict[str, list[tuple[ListedObject, Instance]]] = {}
     for o in all_objects:
         form = (
             None if PurePosixPath(o.path).name.startswith("._") else array.format_of(o.path)
         )  # twins that macOS writes
+        if o.path in companions:
+            tick()
+            continue
         try:
             if form == "dicom":
                 read = read_instance(HeaderFile(o, "", ()), store)
                 if read.instance is not None:
                     instances.setdefault(read.instance.series_instance_uid, []).append((o, read.instance))
             elif form is not None:
-                yield _file(o, form, store, limits, names)
+                yield _file((o, *beside.get(o.path, ())), form, store, limits)
             else:
                 yield Seen(o.path, "other", (o,))
         except Rejected as fault:
@@ -101,10 +106,11 @@ def look(
         yield from _series(instances[uid])
 
 
-def _file(o: ListedObject, form: str, store: SourceStore, limits: Limits, names: set[str]) -> Seen:
+def _file(objects: tuple[ListedObject, ...], form: str, store: SourceStore, limits: Limits) -> Seen:
+    o = objects[0]
     prefix = store.read(o.path, 0, min(array.PREFIX_BYTES[form], o.bytes), version=o.version)
     read = array.read_header(form, prefix, name=PurePosixPath(o.path).name, file_bytes=o.bytes, limits=limits)
-    return Seen(o.path, form, (o,), read.header, findings=read.findings)
+    return Seen(o.path, form, objects, read.header, findings=read.findings)
 
 
 def _series(members: list[tuple[ListedObject, Instance]]) -> Iterator[Seen]:

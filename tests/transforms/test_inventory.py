@@ -245,6 +245,25 @@ def test_names_of_a_private_source_are_nowhere_but_in_the_objects(tree):
     assert all(r.path and len(r.path) == 16 for r in kept.rejects)
 
 
+@pytest.mark.parametrize("end", [".img", ".img.gz"])
+def test_a_pair_of_header_and_voxels_is_one_image(tmp_path, end):
+    voxels = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
+    nib.save(nib.Nifti1Pair(voxels, np.diag([1.0, 2.0, 3.0, 1.0])), tmp_path / "a.hdr")
+    if end == ".img.gz":
+        (tmp_path / "a.img.gz").write_bytes(gzip.compress((tmp_path / "a.img").read_bytes()))
+        (tmp_path / "a.img").unlink()
+    layout = {"kind": "paired", "images": [{"name": "mr", "modality": "MR", "path": "{patient}.hdr"}]}
+    (found,) = inventory(tmp_path, source(layout=layout, labels={}))
+    assert [(o.path, o.ordinal) for o in found.objects] == [("a.hdr", 0), (f"a{end}", 1)]
+    header = found.case.images[0].header
+    assert (header.format, header.shape, header.bytes) == ("nifti", (5, 4, 3), sum(o.bytes for o in found.objects))
+    blobs = [Blob(o.path, (tmp_path / o.path).read_bytes()) for o in found.objects]
+    np.testing.assert_array_equal(read_array(header, blobs, Limits()).array_zyx.transpose(2, 1, 0), voxels)
+    (tmp_path / f"a{end}").unlink()
+    (found,) = inventory(tmp_path, source(layout=layout, labels={}))
+    assert [r.reason for r in found.rejects] == [Reason.MISSING_FILE]
+
+
 def test_voxels_beside_a_header_must_be_those_it_names(tmp_path):
     import SimpleITK as sitk  # noqa: N813 (its usual name)
 

@@ -27,8 +27,12 @@ SIDE_NAMES = frozenset(
 ARRAY_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".nhdr", ".dcm", ".dicom", ".ima")
 """Ends of file names that hold an image or a label, longest first where one ends in another."""
 
-_COMPANIONS = {".mhd": (".raw", ".zraw"), ".nhdr": (".raw", ".raw.gz", ".gz", ".zraw")}
-"""Header file -> files with the voxels beside it, of the same stem (MetaImage and NRRD with detached data)."""
+_COMPANIONS = {
+    ".mhd": (".raw", ".zraw"),
+    ".nhdr": (".raw", ".raw.gz", ".gz", ".zraw"),
+    ".hdr": (".img", ".img.gz"),
+}
+"""Header file -> files with the voxels beside it, of the same stem (MetaImage, NRRD and NIfTI with detached data)."""
 
 
 def stem(path: str) -> str:
@@ -134,7 +138,7 @@ def claim(candidates: Sequence[ListedObject], roles: Sequence[str]) -> tuple[lis
 def with_companions(
     objects: Sequence[ListedObject], candidates: Sequence[ListedObject]
 ) -> dict[str, tuple[ListedObject, ...]]:
-    """For each detached header (MHD, NHDR) among `objects`: the files with its voxels, by the header's path.
+    """For each detached header (MHD, NHDR, HDR) among `objects`: the files with its voxels, by the header's path.
 
     Args:
         objects: objects that a layout claimed.

@@ -17,7 +17,7 @@ from transforms.rejected import Rejected
 from transforms.scratch import Bytes
 from transforms.volume import Volume
 
-_NIFTI = (".nii", ".nii.gz")
+_NIFTI = (".nii", ".nii.gz", ".hdr")
 _ITK = (".mha", ".mhd", ".nrrd", ".nhdr")
 _DICOM = (".dcm", ".dicom", ".ima")
 
@@ -48,7 +48,7 @@ def format_of(path: str) -> str | None:
     """Format that a file's name promises: nifti, itk or dicom; None for a file that holds no array of its own.
 
     DICOM files often have no suffix, or end in a number (a UID or a counter), so such names count as DICOM until their
-    content says otherwise. Detached voxels (.raw, .zraw) are no array of their own.
+    content says otherwise. Detached voxels (.raw, .zraw, .img) are no array of their own.
     """
     name = PurePosixPath(path).name.lower()
     if name.endswith(_NIFTI):
@@ -122,7 +122,7 @@ def read_array(header: ArrayHeader, blobs: Sequence[Blob], limits: Limits) -> Vo
     if header.format == "dicom":
         volume = series.read([(b.path, b.content()) for b in blobs], header, limits)
     elif header.format == "nifti":
-        volume = nifti.read(blobs[0].content(), limits=limits, component=header.component, placement=header.placement)
+        volume = _read_nifti(header, blobs, limits)
     elif header.format == "itk":
         volume = _read_itk(blobs, limits)
     else:
@@ -135,6 +135,17 @@ def read_array(header: ArrayHeader, blobs: Sequence[Blob], limits: Limits) -> Vo
 def respaced(affine_ras: Affine, spacing_xyz_mm: Sequence[float]) -> Affine:
     """The affine with another spacing: directions and the first voxel stay where they are."""
     return geometry.compose(geometry.direction(affine_ras), spacing_xyz_mm, affine_ras[:3, 3])
+
+
+def _read_nifti(header: ArrayHeader, blobs: Sequence[Blob], limits: Limits) -> Volume:
+    first = blobs[0]
+    voxels = blobs[1].content() if len(blobs) > 1 else None
+    if voxels is None and first.local is not None:
+        found = (first.local.with_name(name) for name in nifti.data_file(first.local.name))
+        voxels = next((path.read_bytes() for path in found if path.is_file()), None)
+    return nifti.read(
+        first.content(), limits=limits, voxels=voxels, component=header.component, placement=header.placement
+    )
 
 
 def _read_itk(blobs: Sequence[Blob], limits: Limits) -> Volume:

@@ -63,6 +63,10 @@ _NIFTI1_BYTES, _NIFTI2_BYTES = 348, 540
 _MAGIC2_TAIL = b"\r\n\x1a\n"
 
 
+NO_IMG = "the header is one of a pair, and there is no .img or .img.gz of its name beside it"
+"""What is wrong where the voxels of a pair are missing."""
+
+
 @dataclass(frozen=True)
 class NiftiHeader:
     """The fields of a NIfTI header that say where voxels are and what they mean; names are the standard's.
@@ -74,6 +78,7 @@ class NiftiHeader:
         datatype: code of the number type.
         pixdim: qfac, then the spacing of x, y, z, in the file's unit.
         vox_offset: first byte of the voxels.
+        pair: whether they lie in an .img file beside this header.
         srow: rows x, y, z of the sform.
         quatern: b, c, d of the qform's rotation.
         qoffset: its translation.
@@ -85,6 +90,7 @@ class NiftiHeader:
     datatype: int
     pixdim: tuple[float, float, float, float]
     vox_offset: int
+    pair: bool
     scl_slope: float
     scl_inter: float
     xyzt_units: int
@@ -139,7 +145,7 @@ def parse_header(prefix: bytes) -> NiftiHeader:
     """The header from the first bytes of an uncompressed file (`inflate.gunzip_prefix` of a compressed one).
 
     Raises:
-        Rejected: UNREADABLE, not a NIfTI header; UNSUPPORTED, the header of a .hdr/.img pair.
+        Rejected: UNREADABLE, not a NIfTI header; UNSUPPORTED, one of ANALYZE 7.5.
     """
     for order in "<>":
         size = struct.unpack_from(order + "i", prefix.ljust(4, b"\0"))[0]
@@ -155,19 +161,18 @@ def parse_header(prefix: bytes) -> NiftiHeader:
 
 def _parse_nifti1(b: bytes, order: str) -> NiftiHeader:
     magic = b[344:348]
-    if magic == b"ni1\0" or magic[:2] != b"n+":
-        what = (
-            "the header of a .hdr/.img pair" if magic == b"ni1\0" else "an ANALYZE 7.5 header, which has no orientation"
-        )
+    if magic != b"ni1\0" and magic[:2] != b"n+":
         raise Rejected(
-            Reason.UNSUPPORTED, f"expected a single-file NIfTI (magic n+1), found {what}; convert it to .nii"
+            Reason.UNSUPPORTED,
+            "expected a NIfTI-1 (magic n+1, or ni1 of a pair), found an ANALYZE 7.5 header, which has no orientation; "
+            "convert it to .nii",
         )
     dim = struct.unpack_from(order + "8h", b, 40)
     qform_code, sform_code = struct.unpack_from(order + "2h", b, 252)
     placed = struct.unpack_from(order + "18f", b, 256)
     vox_offset, slope, inter = struct.unpack_from(order + "3f", b, 108)
     return _header(
-        1, order, dim,
+        1, order, dim, pair=magic[:2] == b"ni",
         datatype=struct.unpack_from(order + "h", b, 70)[0],
         pixdim=struct.unpack_from(order + "4f", b, 76),
         vox_offset=vox_offset, slope=slope, inter=inter, units=b[123],
@@ -176,13 +181,12 @@ def _parse_nifti1(b: bytes, order: str) -> NiftiHeader:
 
 
 def _parse_nifti2(b: bytes, order: str) -> NiftiHeader:
-    if b[4:7] != b"n+2" or b[8:12] != _MAGIC2_TAIL:
+    if b[4:7] not in (b"n+2", b"ni2") or b[8:12] != _MAGIC2_TAIL:
         raise Rejected(
-            Reason.UNREADABLE,
-            f"expected the magic of a single-file NIfTI-2, found {b[4:12].hex()}: a pair, or damaged in transfer",
+            Reason.UNREADABLE, f"expected the magic of a NIfTI-2, found {b[4:12].hex()}: damaged in transfer?"
         )
     return _header(
-        2, order, struct.unpack_from(order + "8q", b, 16),
+        2, order, struct.unpack_from(order + "8q", b, 16), pair=b[4:6] == b"ni",
         datatype=struct.unpack_from(order + "h", b, 12)[0],
         pixdim=struct.unpack_from(order + "4d", b, 104),
         vox_offset=struct.unpack_from(order + "q", b, 168)[0],
@@ -195,13 +199,13 @@ def _parse_nifti2(b: bytes, order: str) -> NiftiHeader:
 
 
 def _header(
-    version: int, order: str, dim: tuple[int, ...], *,
+    version: int, order: str, dim: tuple[int, ...], *, pair: bool,
     datatype: int, pixdim: tuple[float, ...], vox_offset: float, slope: float, inter: float, units: int,
     codes: tuple[int, ...], placed: tuple[float, ...],
 ) -> NiftiHeader:  # fmt: skip
     if not 1 <= dim[0] <= 7:
         raise Rejected(Reason.UNREADABLE, f"dim[0] is {dim[0]}; a NIfTI has 1 to 7 axes")
-    least = _NIFTI1_BYTES if version == 1 else _NIFTI2_BYTES
+    least = 0 if pair else _NIFTI1_BYTES if version == 1 else _NIFTI2_BYTES
     if not math.isfinite(vox_offset) or vox_offset < 0 or 0 < vox_offset < least:
         raise Rejected(Reason.UNREADABLE, f"vox_offset is {vox_offset:g}, inside the header of {least} bytes")
     return NiftiHeader(
@@ -210,7 +214,9 @@ def _header(
         dim=tuple(int(n) for n in dim[1 : dim[0] + 1]),
         datatype=datatype,
         pixdim=(pixdim[0], pixdim[1], pixdim[2], pixdim[3]),
-        vox_offset=int(vox_offset) or least + 4,  # 0 means right after the header and its extension flag
+        vox_offset=int(vox_offset)
+        or (0 if pair else least + 4),  # 0 means right after the header and its extension flag
+        pair=pair,
         scl_slope=slope,
         scl_inter=inter,
         xyzt_units=units,
@@ -402,7 +408,7 @@ def header(
     if whole.sform_code > h.sform_code:
         detail = f"sform_code is {whole.sform_code}; by the source manifest the qform is used"
         findings += (Finding("sform_passed_over", name, detail),)
-    if plain:
+    if plain and not whole.pair:
         _check_length(whole, file_bytes)
     scale, offset = h.scaling
     if (scale, offset) == (1.0, 0.0) and h.scl_slope not in (0.0, 1.0) and math.isfinite(h.scl_slope):
@@ -420,14 +426,34 @@ def header(
     return ReadHeader(replace(record, component=component, placement=placement), findings)
 
 
-def read(data: Bytes, *, limits: Limits, component: int | None = None, placement: str | None = None) -> Volume:
-    """The volume in a whole file, plain or gzip; of a file of four axes the one that `component` says.
+def data_file(name: str) -> tuple[str, ...]:
+    """Names that the file with the voxels of a pair may have, by the name of its header; none for other names."""
+    return (f"{name[:-4]}.img", f"{name[:-4]}.img.gz") if name.lower().endswith(".hdr") else ()
+
+
+def read(
+    data: Bytes,
+    *,
+    limits: Limits,
+    voxels: Bytes | None = None,
+    component: int | None = None,
+    placement: str | None = None,
+) -> Volume:
+    """The volume in a whole file, plain or gzip, or in a pair; of a file of four axes the one that `component` says.
 
     The array is a view of the buffer: no copy but for big-endian and unaligned voxels. It is read-only where `data`
     is the file itself. Memory: the inflated content, besides `data`.
 
+    Args:
+        data: the file, or the header of a pair.
+        limits: what an array may cost.
+        voxels: the other file of a pair.
+        component: see `one_volume`.
+        placement: see `one_volume`.
+
     Raises:
-        Rejected: as `header` does; CORRUPT_GZIP; TRUNCATED, fewer voxels than the header announces.
+        Rejected: as `header` does; CORRUPT_GZIP; TRUNCATED, fewer voxels than the header announces; MISSING_FILE, a pair
+            without the file of its voxels.
     """
     compressed = inflate.is_gzip(data)
     prefix = bytes(data[:HEADER_PREFIX_BYTES])
@@ -437,10 +463,15 @@ def read(data: Bytes, *, limits: Limits, component: int | None = None, placement
     check_extent(shape_zyx, dtype.itemsize, limits)
     _check_content(whole, limits)
     affine, _ = affine_ras(h, "")
-    content: Bytes | inflate.Content = data
-    if compressed:
+    stream = data
+    if whole.pair:
+        if voxels is None:
+            raise Rejected(Reason.MISSING_FILE, NO_IMG)
+        stream = voxels
+    content: Bytes | inflate.Content = stream
+    if inflate.is_gzip(stream):
         expected = _content_bytes(whole)
-        content = inflate.gunzip(data, max_bytes=2 * expected + _EXCESS_BYTES, expected_bytes=expected)
+        content = inflate.gunzip(stream, max_bytes=2 * expected + _EXCESS_BYTES, expected_bytes=expected)
     _check_length(whole, len(content))
     stored: npt.NDArray = np.frombuffer(content, dtype, count=math.prod(shape_zyx), offset=h.vox_offset)
     if not dtype.isnative or not stored.flags.aligned:
@@ -450,7 +481,7 @@ def read(data: Bytes, *, limits: Limits, component: int | None = None, placement
 
 
 def _content_bytes(h: NiftiHeader) -> int:
-    """Header and voxels of all volumes of a file, uncompressed."""
+    """Header (but of a pair) and voxels of all volumes, uncompressed."""
     return h.vox_offset + math.prod(h.dim) * h.dtype.itemsize
 
 
