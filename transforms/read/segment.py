@@ -45,6 +45,7 @@ MAX_SEGMENTS = 10_000
 MAX_INFLATED_BYTES = 1 << 31
 """Bytes that a deflated data set may hold."""
 
+_UNDEFINED_LENGTH = 0xFFFFFFFF
 _PREFIX = 132  # preamble and DICM
 _GROUP_LENGTH = b"\x02\x00\x00\x00UL\x04\x00"
 _DEFLATED = str(uid.DeflatedExplicitVRLittleEndian)
@@ -146,7 +147,7 @@ def parse(data: Bytes, *, file_bytes: int | None = None, until: int | None = Non
         until: tag before which reading may stop.
 
     Raises:
-        Rejected: UNREADABLE; TOO_LARGE, a deflated data set of more than `MAX_INFLATED_BYTES`; UNSUPPORTED, big endian.
+        Rejected: UNREADABLE; TRUNCATED; TOO_LARGE, a deflated data set of more than `MAX_INFLATED_BYTES`; UNSUPPORTED, big endian.
         HeaderCutError: `data` ends before `until`, and the file goes on.
     """
     cut = len(data) < (len(data) if file_bytes is None else file_bytes)
@@ -156,22 +157,29 @@ def parse(data: Bytes, *, file_bytes: int | None = None, until: int | None = Non
         raise Rejected(Reason.UNSUPPORTED, "a segmentation in big endian, which the standard has retired")
     if syntax == _DEFLATED and cut:
         raise HeaderCutError("a deflated data set is read as a whole")
-    reached: list[int] = []
+    reached = False
+    announced = 0
+    stream = io.BytesIO()
 
     def stop(tag: int, vr: str | None, length: int) -> bool:
-        if until is not None and tag >= until:
-            reached.append(int(tag))
-        return bool(reached)
+        nonlocal reached, announced
+        reached = until is not None and tag >= until
+        if not reached and length != _UNDEFINED_LENGTH:
+            announced = max(announced, stream.tell() + length)
+        return reached
 
     try:
         body = _inflated(data[end:]) if syntax == _DEFLATED else bytes(data[end:])
-        dataset = read_dataset(io.BytesIO(body), syntax == str(uid.ImplicitVRLittleEndian), True, stop_when=stop)
+        stream = io.BytesIO(body)
+        dataset = read_dataset(stream, syntax == str(uid.ImplicitVRLittleEndian), True, stop_when=stop)
     except _DAMAGED as error:
         if cut:
             raise HeaderCutError(f"{len(data)} of {file_bytes} bytes do not hold the header") from error
         raise Rejected(Reason.UNREADABLE, f"a damaged DICOM data set ({type(error).__name__})") from error
     if cut and not reached:
         raise HeaderCutError(f"{len(data)} of {file_bytes} bytes do not hold the header")
+    if announced > len(body):  # pydicom takes what there is of the last value
+        raise Rejected(Reason.TRUNCATED, f"the data set is {announced - len(body)} bytes short")
     dataset.file_meta = meta
     return dataset
 

@@ -55,7 +55,9 @@ def test_contours_of_a_slice_count_together_as_the_exclusive_or_of_each(contours
 @given(polygons, st.integers(0, 8), st.booleans())
 def test_start_and_direction_of_a_contour_do_not_matter(points, start, back):
     turned = points[start % len(points) :] + points[: start % len(points)]
-    np.testing.assert_array_equal(fill(arrays([turned[::-1] if back else turned]), SHAPE), fill(arrays([points]), SHAPE))
+    np.testing.assert_array_equal(
+        fill(arrays([turned[::-1] if back else turned]), SHAPE), fill(arrays([points]), SHAPE)
+    )
 
 
 @settings(max_examples=100, deadline=None)
