@@ -45,8 +45,7 @@ def drawn_part(case_label: CaseLabel, table: LabelTable, data: Bytes, limits: Li
     meaning = {s.number: _structure(s, table) for s in opened.segments}
     also = frozenset(table.annotated()) if table.looked_for == "all" else frozenset[str]()
     if opened.label_map is not None:
-        # The number 0 is background where no segment has it (PS3.3 C.8.20, Supplement 243).
-        numbers = table.model_copy(update={"values": {0: BACKGROUND} | meaning, "structures": {}})
+        numbers = table.model_copy(update={"values": {opened.background: BACKGROUND} | meaning, "structures": {}})
         array = opened.label_map
         return LabelPart(case_label, numbers, ((lambda: run(lambda: Volume(array(), affine_of(header))), None),), also)
 

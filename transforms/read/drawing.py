@@ -26,11 +26,13 @@ class OpenedDrawing:
         segments: what it describes, in its order.
         mask: number of a segment → (z, y, x), 1 inside; segments may overlap.
         label_map: what gives its numbers as one map, (z, y, x), where it is stored so; else None.
+        background: the number of that map which is no segment.
     """
 
     segments: tuple[Segment, ...]
     mask: Callable[[int], npt.NDArray[np.uint8]]
     label_map: Callable[[], npt.NDArray[Any]] | None = None
+    background: int = 0
 
 
 def describe(data: Bytes, *, path: str, file_bytes: int) -> Drawing | None:
@@ -70,6 +72,7 @@ def open_drawing(
                 found.segments,
                 lambda n: (seg.label_map(found, grid) == n).astype(np.uint8),
                 lambda: seg.label_map(found, grid),
+                found.background[0],
             )
         return OpenedDrawing(found.segments, lambda n: seg.segment_mask(found, n, grid))
     structures = rtstruct.open_structures(data, wanted)

@@ -5,6 +5,7 @@ PS3.3 A.51 and C.8.20; Label Map: Supplement 243. Rules:
 * A frame lies where its Plane Position, Plane Orientation and Pixel Measures put it. Neither the order of the frames nor
   the dimension indices are asked.
 * A frame that is not there is empty: writers leave out frames without a voxel (C.8.20.2).
+* In a label map the background is PixelPaddingValue, a segment of the type Background, and 0 where no segment has it.
 * FRACTIONAL is foreground from one half of MaximumFractionalValue on, for PROBABILITY and OCCUPANCY alike.
 * A frame must be a whole plane of the image's grid, along any two of its axes; else the label's grid is not its image's.
 """
@@ -28,6 +29,7 @@ from schemas.recipe import Limits
 from transforms.read.segment import (
     LABEL_MAP_STORAGE,
     SEG,
+    Code,
     Drawing,
     ImageGrid,
     Segment,
@@ -51,6 +53,7 @@ MAX_FRAMES = 200_000
 
 _FUNCTIONAL_GROUPS = 0x52009229  # Shared, the first tag that the inventory has no use for; Per-Frame and pixels follow
 _BITS = {"BINARY": (1, 8), "FRACTIONAL": (8,), "LABELMAP": (8, 16)}
+_BACKGROUND = Code("DCM", "125040")
 _NATIVE = (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.DeflatedExplicitVRLittleEndian)
 
 
@@ -83,6 +86,7 @@ class SegFile:
         columns: pixels along a row.
         bits: BitsAllocated.
         maximum: MaximumFractionalValue of a fractional one, else 1.
+        background: values of a label map that are no segment; the first is what it has where there is no frame.
         dataset: the data set, for its pixels.
     """
 
@@ -93,6 +97,7 @@ class SegFile:
     columns: int
     bits: int
     maximum: int
+    background: tuple[int, ...]
     dataset: Dataset
 
     @property
@@ -181,7 +186,7 @@ def describe(data: Bytes, *, path: str, file_bytes: int) -> Drawing:
             instance_uid=text(instances[0], "ReferencedSOPInstanceUID") if instances else None,
             frame_of_reference_uid=text(ds, "FrameOfReferenceUID"),
             patient_id=text(ds, "PatientID"),
-            segments=_segments(ds),
+            segments=_segments(ds, _background(ds)),
         )
 
 
@@ -200,14 +205,16 @@ def open_seg(data: Bytes, limits: Limits) -> SegFile:
             raise Rejected(Reason.UNREADABLE, detail)
         shared = next(iter(ds.get("SharedFunctionalGroupsSequence") or ()), Dataset())
         maximum = int(needed(ds, "MaximumFractionalValue")) if kind == "FRACTIONAL" else 1
+        background = _background(ds)
         found = SegFile(
             kind=kind,
-            segments=_segments(ds),
+            segments=_segments(ds, background),
             frames=tuple(_frame(g, shared, kind) for g in groups),
             rows=rows,
             columns=columns,
             bits=bits,
             maximum=maximum,
+            background=background,
             dataset=ds,
         )
     if maximum < 1:
@@ -239,7 +246,29 @@ def _check_size(ds: Dataset) -> tuple[str, int, int, int, int]:
     return kind, rows, columns, frames, bits
 
 
-def _segments(ds: Dataset) -> tuple[Segment, ...]:
+def _background(ds: Dataset) -> tuple[int, ...]:
+    """Values of a label map that are background, sorted; none for other kinds.
+
+    Raises:
+        Rejected: UNSUPPORTED, every value is a segment.
+    """
+    if text(ds, "SegmentationType") != "LABELMAP" and text(ds, "SOPClassUID") != LABEL_MAP_STORAGE:
+        return ()
+    items = {int(needed(item, "SegmentNumber")): item for item in ds.get("SegmentSequence") or ()}
+    found = {n for n, item in items.items() if code(item, "SegmentedPropertyTypeCodeSequence") == _BACKGROUND}
+    padding = ds.get("PixelPaddingValue")
+    if isinstance(padding, bytes):  # implicit VR leaves its number type open
+        padding = int.from_bytes(padding, "little")
+    if padding is not None and padding != "":
+        found.add(int(padding))
+    if 0 not in items:
+        found.add(0)
+    if not found:
+        raise Rejected(Reason.UNSUPPORTED, "a label map in which no value is background")
+    return tuple(sorted(found))
+
+
+def _segments(ds: Dataset, background: tuple[int, ...]) -> tuple[Segment, ...]:
     return check_segments(
         tuple(
             Segment(
@@ -250,6 +279,7 @@ def _segments(ds: Dataset) -> tuple[Segment, ...]:
                 property_type=code(item, "SegmentedPropertyTypeCodeSequence"),
             )
             for item in ds.get("SegmentSequence") or ()
+            if item.get("SegmentNumber") not in background
         )
     )
 
@@ -302,19 +332,23 @@ def segment_mask(seg: SegFile, number: int, grid: ImageGrid) -> npt.NDArray[np.u
 
 
 def label_map(seg: SegFile, grid: ImageGrid) -> npt.NDArray[Any]:
-    """Stored values of a label map: (z, y, x) of the image's grid, uint8 or uint16, 0 where there is no frame.
+    """Numbers of a label map's segments: (z, y, x) of the image's grid, uint8 or uint16.
+
+    Background, also where there is no frame, is the first of its `background`.
 
     Raises:
         Rejected: LABEL_GRID, a frame is no plane of the grid; CONFLICTING_SLICES, two frames at one place hold different
             labels; TRUNCATED, UNREADABLE, UNSUPPORTED.
     """
-    array = np.zeros(grid.shape_zyx, np.uint16 if seg.bits == 16 else np.uint8)
+    nothing = seg.background[0]
+    array = np.full(grid.shape_zyx, nothing, np.uint16 if seg.bits == 16 else np.uint8)
     everything = range(len(seg.frames))
-    for n, values in zip(everything, seg.stored(everything), strict=True):
-        plane = _plane(array, seg, seg.frames[n], grid, drawn=bool(values.any()))
+    for n, stored in zip(everything, seg.stored(everything), strict=True):
+        values = np.where(np.isin(stored, seg.background), nothing, stored).astype(array.dtype)
+        plane = _plane(array, seg, seg.frames[n], grid, drawn=bool((values != nothing).any()))
         if plane is None:
             continue
-        if bool(((plane != 0) & (plane != values)).any()):
+        if bool(((plane != nothing) & (plane != values)).any()):
             raise Rejected(Reason.CONFLICTING_SLICES, "two frames at one place hold different labels")
         plane[...] = values
     return array

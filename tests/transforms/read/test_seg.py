@@ -119,6 +119,24 @@ def test_a_label_map_is_its_numbers(syntax):
     np.testing.assert_array_equal(reader.label_map(found, grid_of(scan)), numbers)
 
 
+def test_the_background_of_a_label_map_is_what_it_says():
+    """Numbers that do not start at 1, 0 a segment, the padding value background (Supplement 243)."""
+    numbers = np.random.default_rng(7).integers(0, 3, Scan().shape_zyx).astype(np.uint8)
+    numbers[4] = 0
+    ds = seg(Scan(), numbers, ["a", "b"], kind="LABELMAP", omit_empty_frames=True)
+    assert [s.number for s in reader.open_seg(written(ds), LIMITS).segments] == [1, 2]  # without highdicom's background
+    ds.PixelPaddingValue = 2
+    ds.SegmentSequence[0].SegmentedPropertyTypeCodeSequence[0].CodeValue = "10200004"
+    found = reader.open_seg(written(ds), LIMITS)
+    assert ([s.number for s in found.segments], found.background) == ([0, 1], (2,))
+    wanted = numbers.copy()
+    wanted[4] = 2  # its frame was left out
+    np.testing.assert_array_equal(reader.label_map(found, grid_of(Scan())), wanted)
+    del ds.PixelPaddingValue
+    with pytest.raises(Rejected, match="no value is background"):
+        reader.open_seg(written(ds), LIMITS)
+
+
 def test_a_deflated_data_set_is_the_same_and_must_be_whole():
     masks = blobs(Scan(), 2)
     ds = seg(Scan(), masks, ["a", "b"])
