@@ -89,11 +89,11 @@ def write_bucket(root) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(written(ds))
 
-    scans = {n: scan(n) for n in range(1, 8)}
+    scans = {n: scan(n) for n in range(1, 9)}
     for n, s in scans.items():
         for k, ds in enumerate(s.slices()):
             put(f"p{n}/CT/{k:02}.dcm", ds)
-    one, two, three, five, six = (scans[n] for n in (1, 2, 3, 5, 6))
+    one, two, three, five, six, eight = (scans[n] for n in (1, 2, 3, 5, 6, 8))
     ring = [outline(one, (1.5, 1.5, 11.5, 7.5), 4), outline(one, (4.5, 3.5, 8.5, 5.5), 4)]
     rois = [
         ("Kidney_L", contours(one, KIDNEY_LEFT)),
@@ -110,18 +110,24 @@ def write_bucket(root) -> None:
     put("p3/SEG/1.dcm", seg(three, numbers, ["Liver", "GTV"], kind="LABELMAP"))
     put("p5/RS.dcm", rtstruct(five, [("Dr Quincy's own", contours(five, LIVER))], instance="1.2.3.95"))
     put("p6/RS.dcm", rtstruct(six, [("Liver", [outline(six, (1, 1, 9, 9), 3.5)])], instance="1.2.3.96"))
+    short = seg(eight, masks, ["LIVER", "GTV", "Spleen"])
+    short.PixelData = short.PixelData[:100]
+    put("p8/SEG/1.dcm", short)
     put("p7/RS.dcm", rtstruct(Scan(series="1.9.9"), [("Liver", [])], instance="1.2.3.97"))
+
+
+def build(folder, console, **recipe):
+    write_bucket(folder / "bucket")
+    (folder / "drawn.yaml").write_text(yaml.safe_dump(MANIFEST))
+    (folder / "recipe.yaml").write_text(yaml.safe_dump({**RECIPE, **recipe}))
+    workspace = open_workspace(folder / "recipe.yaml", [f"drawn={folder / 'bucket'}"], str(folder / "corpus"))
+    runs.run(workspace, Selection(), Engine(1), BuildOptions(max_holes=0.9), console)
+    return folder / "corpus", read_latest(workspace), mdfp.open(str(folder / "corpus"))
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory, console):
-    folder = tmp_path_factory.mktemp("drawn")
-    write_bucket(folder / "bucket")
-    (folder / "drawn.yaml").write_text(yaml.safe_dump(MANIFEST))
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
-    workspace = open_workspace(folder / "recipe.yaml", [f"drawn={folder / 'bucket'}"], str(folder / "corpus"))
-    runs.run(workspace, Selection(), Engine(1), BuildOptions(max_holes=0.9), console)
-    return folder / "corpus", read_latest(workspace), mdfp.open(str(folder / "corpus"))
+    return build(tmp_path_factory.mktemp("drawn"), console)
 
 
 def sample_of(built, number):
@@ -177,13 +183,21 @@ def test_what_cannot_be_a_label_is_a_reject_with_its_reason_and_the_rest_goes_on
     (file,) = (folder / "rejects").glob("*.parquet")
     rejects = pq.read_table(file).to_pylist()
     assert Counter(r["reason"] for r in rejects) == Counter(
-        [Reason.UNMAPPED_LABEL, Reason.LABEL_GRID, Reason.ORPHAN_LABEL]
+        [Reason.UNMAPPED_LABEL, Reason.LABEL_GRID, Reason.LABEL_UNREADABLE, Reason.ORPHAN_LABEL]
     )
     (orphan,) = [r for r in rejects if r["reason"] == Reason.ORPHAN_LABEL]
     assert (orphan["path"], orphan["case_id"], orphan["stage"]) == ("p7/RS.dcm", None, "inventory")
     assert len(corpus.samples) == 5
     for number in (4, 7):  # nothing was drawn on them
         assert set(sample_of(built, number).states(["liver", "kidney_left"]).values()) == {State.UNKNOWN}
+
+
+def test_an_image_may_be_kept_without_its_faulty_label(tmp_path, console):
+    _, _, corpus = found = build(tmp_path, console, labels={"on_fault": "image_only"})
+    assert len(corpus.samples) == 8
+    for number in (5, 6, 8):
+        assert set(sample_of(found, number).states(["liver", "kidney_left"]).values()) == {State.UNKNOWN}
+    assert sample_of(found, 2).states(["liver"]) == {"liver": State.PRESENT}
 
 
 def test_names_and_identifiers_of_the_objects_are_nowhere(built):

@@ -33,10 +33,12 @@ def fill(contours: Sequence[Points], shape_yx: tuple[int, int]) -> npt.NDArray[n
         shape_yx: rows and columns of the slice.
     """
     mask = np.zeros(shape_yx, dtype=np.uint8)
+    first, last = shape_yx[0], 0
     for points in contours:
         if len(points) > 2:
             _toggle(np.ascontiguousarray(points, dtype=np.float64), mask)
-    _run(mask)
+            first, last = min(first, int(points[:, 1].min())), max(last, int(points[:, 1].max()) + 1)
+    _run(mask[max(first, 0) : max(last, 0)])
     return mask
 
 

@@ -27,6 +27,7 @@ from mdfp import geometry
 from schemas.reasons import Reason
 from schemas.recipe import Limits
 from transforms.read.segment import (
+    DAMAGED,
     LABEL_MAP_STORAGE,
     SEG,
     Code,
@@ -148,15 +149,7 @@ class SegFile:
             for frame, _ in decoder.iter_array(self.dataset, raw=True):
                 array[count] = frame
                 count += 1
-        except (
-            RuntimeError,
-            ValueError,
-            NotImplementedError,
-            AttributeError,
-            IndexError,
-            EOFError,
-            TypeError,
-        ) as error:
+        except (RuntimeError, *DAMAGED) as error:
             detail = f"the {self._syntax.name} stream cannot be decoded ({type(error).__name__})"
             raise Rejected(Reason.UNREADABLE, detail) from error
         if count < len(self.frames):

@@ -18,6 +18,7 @@ from typing import Any
 
 from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.errors import BytesLengthException
 from pydicom.filereader import read_dataset
 
 from mdfp.geometry import Affine
@@ -50,10 +51,11 @@ _PREFIX = 132  # preamble and DICM
 _GROUP_LENGTH = b"\x02\x00\x00\x00UL\x04\x00"
 _DEFLATED = str(uid.DeflatedExplicitVRLittleEndian)
 _BIG = str(uid.ExplicitVRBigEndian)
-_DAMAGED = (
+DAMAGED: tuple[type[Exception], ...] = (
     EOFError, ValueError, TypeError, KeyError, AttributeError, IndexError, NotImplementedError, OverflowError,
-    RecursionError, struct.error, OSError, zlib.error,
+    RecursionError, struct.error, OSError, zlib.error, BytesLengthException,
 )  # fmt: skip
+"""What pydicom raises of values that it cannot make sense of."""
 
 
 @dataclass(frozen=True)
@@ -133,9 +135,10 @@ def format_of(data: Bytes) -> str | None:
     """
     try:
         meta, _ = _file_meta(data)
+        with sound("file meta information"):
+            return _FORMAT_OF_CLASS.get(meta.get("MediaStorageSOPClassUID"))
     except (Rejected, HeaderCutError):
         return None
-    return _FORMAT_OF_CLASS.get(meta.get("MediaStorageSOPClassUID"))
 
 
 def parse(data: Bytes, *, file_bytes: int | None = None, until: int | None = None) -> Dataset:
@@ -151,8 +154,14 @@ def parse(data: Bytes, *, file_bytes: int | None = None, until: int | None = Non
         HeaderCutError: `data` ends before `until`, and the file goes on.
     """
     cut = len(data) < (len(data) if file_bytes is None else file_bytes)
-    meta, end = _file_meta(data)
-    syntax = str(meta.get("TransferSyntaxUID", uid.ImplicitVRLittleEndian))
+    try:
+        meta, end = _file_meta(data)
+    except HeaderCutError as error:
+        if cut:
+            raise
+        raise Rejected(Reason.TRUNCATED, str(error)) from error
+    with sound("file meta information"):
+        syntax = str(meta.get("TransferSyntaxUID", uid.ImplicitVRLittleEndian))
     if syntax == _BIG:
         raise Rejected(Reason.UNSUPPORTED, "a segmentation in big endian, which the standard has retired")
     if syntax == _DEFLATED and cut:
@@ -172,7 +181,7 @@ def parse(data: Bytes, *, file_bytes: int | None = None, until: int | None = Non
         body = _inflated(data[end:]) if syntax == _DEFLATED else bytes(data[end:])
         stream = io.BytesIO(body)
         dataset = read_dataset(stream, syntax == str(uid.ImplicitVRLittleEndian), True, stop_when=stop)
-    except _DAMAGED as error:
+    except DAMAGED as error:
         if cut:
             raise HeaderCutError(f"{len(data)} of {file_bytes} bytes do not hold the header") from error
         raise Rejected(Reason.UNREADABLE, f"a damaged DICOM data set ({type(error).__name__})") from error
@@ -214,7 +223,7 @@ def sound(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise Rejected(Reason.UNREADABLE, f"{what}: damaged ({type(error).__name__})") from error
 
 

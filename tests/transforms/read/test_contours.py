@@ -18,14 +18,13 @@ def by_hand(contours, shape=SHAPE):
     """The rule said again in exact fractions, a voxel at a time: crossings at or before the centre, odd."""
     mask = np.zeros(shape, np.uint8)
     for y in range(shape[0]):
+        crossings = []
+        for points in contours:
+            for (ax, ay), (bx, by) in zip(points, [*points[1:], points[0]], strict=True):
+                if (ay <= y) != (by <= y):
+                    crossings.append(Fraction(ax) + Fraction(y - ay) * Fraction(bx - ax) / Fraction(by - ay))
         for x in range(shape[1]):
-            crossings = 0
-            for points in contours:
-                for (ax, ay), (bx, by) in zip(points, [*points[1:], points[0]], strict=True):
-                    ax, ay, bx, by = map(Fraction, (ax, ay, bx, by))
-                    if (ay <= y) != (by <= y) and ax + (y - ay) * (bx - ax) / (by - ay) <= x:
-                        crossings += 1
-            mask[y, x] = crossings % 2
+            mask[y, x] = sum(c <= x for c in crossings) % 2
     return mask
 
 
