@@ -24,6 +24,7 @@ from transforms.read.segment import (
     ImageGrid,
     Segment,
     check_segments,
+    name,
     needed,
     one_series,
     parse,
@@ -101,7 +102,7 @@ def _segments(ds: Dataset) -> tuple[Segment, ...]:
         tuple(
             Segment(
                 number=int(needed(item, "ROINumber")),
-                name=text(item, "ROIName") or "",
+                name=name(item, "ROIName"),
                 algorithm=text(item, "ROIGenerationAlgorithm"),
             )
             for item in ds.get("StructureSetROISequence") or ()

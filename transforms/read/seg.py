@@ -36,6 +36,7 @@ from transforms.read.segment import (
     Segment,
     check_segments,
     code,
+    name,
     needed,
     numbers,
     one_series,
@@ -55,6 +56,7 @@ MAX_FRAMES = 200_000
 _FUNCTIONAL_GROUPS = 0x52009229  # Shared, the first tag that the inventory has no use for; Per-Frame and pixels follow
 _BITS = {"BINARY": (1, 8), "FRACTIONAL": (8,), "LABELMAP": (8, 16)}
 _BACKGROUND = Code("DCM", "125040")
+_UNDECODED: tuple[type[Exception], ...] = (RuntimeError, *DAMAGED)
 _NATIVE = (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.DeflatedExplicitVRLittleEndian)
 
 
@@ -149,7 +151,7 @@ class SegFile:
             for frame, _ in decoder.iter_array(self.dataset, raw=True):
                 array[count] = frame
                 count += 1
-        except (RuntimeError, *DAMAGED) as error:
+        except _UNDECODED as error:
             detail = f"the {self._syntax.name} stream cannot be decoded ({type(error).__name__})"
             raise Rejected(Reason.UNREADABLE, detail) from error
         if count < len(self.frames):
@@ -266,7 +268,7 @@ def _segments(ds: Dataset, background: tuple[int, ...]) -> tuple[Segment, ...]:
         tuple(
             Segment(
                 number=int(needed(item, "SegmentNumber")),
-                name=text(item, "SegmentLabel") or "",
+                name=name(item, "SegmentLabel"),
                 algorithm=text(item, "SegmentAlgorithmType"),
                 category=code(item, "SegmentedPropertyCategoryCodeSequence"),
                 property_type=code(item, "SegmentedPropertyTypeCodeSequence"),

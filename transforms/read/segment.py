@@ -43,19 +43,23 @@ _FORMAT_OF_CLASS = {
 MAX_SEGMENTS = 10_000
 """Segments or ROIs of one object; the largest atlases have some hundreds."""
 
+MAX_NAME = 256
+"""Characters of a name that are looked at: the standard allows 64 (LO, PS3.5 6.2)."""
+
 MAX_INFLATED_BYTES = 1 << 31
 """Bytes that a deflated data set may hold."""
+
+DAMAGED: tuple[type[Exception], ...] = (
+    EOFError, ValueError, TypeError, KeyError, AttributeError, IndexError, NotImplementedError, OverflowError,
+    RecursionError, struct.error, OSError, zlib.error, BytesLengthException,
+)  # fmt: skip
+"""What pydicom raises of values that it cannot make sense of."""
 
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 _PREFIX = 132  # preamble and DICM
 _GROUP_LENGTH = b"\x02\x00\x00\x00UL\x04\x00"
 _DEFLATED = str(uid.DeflatedExplicitVRLittleEndian)
 _BIG = str(uid.ExplicitVRBigEndian)
-DAMAGED: tuple[type[Exception], ...] = (
-    EOFError, ValueError, TypeError, KeyError, AttributeError, IndexError, NotImplementedError, OverflowError,
-    RecursionError, struct.error, OSError, zlib.error, BytesLengthException,
-)  # fmt: skip
-"""What pydicom raises of values that it cannot make sense of."""
 
 
 @dataclass(frozen=True)
@@ -231,6 +235,11 @@ def text(ds: Dataset, keyword: str) -> str | None:
     """A text attribute without padding; None where it is absent or empty."""
     value = ds.get(keyword)
     return None if value is None else (str(value).strip("\0 ") or None)
+
+
+def name(ds: Dataset, keyword: str) -> str:
+    """The name of a segment, empty where it has none, cut where no standard allows one so long."""
+    return (text(ds, keyword) or "")[:MAX_NAME]
 
 
 def needed(ds: Dataset, keyword: str) -> Any:
