@@ -30,6 +30,9 @@ from transforms.store import SourceStore
 ORIGINS = {"MANUAL": "expert", "SEMIAUTOMATIC": "expert", "AUTOMATIC": "model"}
 """Who drew a segment, by SegmentAlgorithmType (PS3.3 C.8.20.4) or ROIGenerationAlgorithm (C.8.8.5)."""
 
+MAX_HEADER_BYTES = 1 << 28
+"""How much of an object is read for its header: all of an RTSTRUCT, of which the largest have some tens of MB."""
+
 _GROWTH = 16  # each reading of a header that was cut takes so many times more of the file
 _LISTED = 10
 
@@ -71,7 +74,7 @@ def read_drawing(file: HeaderFile, prefix: bytes, store: SourceStore) -> Drawing
         store: where it lies.
 
     Raises:
-        Rejected: it is one, and damaged, or references no series.
+        Rejected: it is one, and damaged, or references no series; TOO_LARGE.
         OSError: what may pass, from the store; for the caller to retry.
     """
     if not file.drawings:
@@ -84,6 +87,11 @@ def read_drawing(file: HeaderFile, prefix: bytes, store: SourceStore) -> Drawing
             break
         except dicom.HeaderCutError:
             longer = min(size, len(data) * _GROWTH)
+            if len(data) >= MAX_HEADER_BYTES or (longer == size > MAX_HEADER_BYTES):
+                detail = (
+                    f"a header of more than {len(data)} bytes; {MAX_HEADER_BYTES} bytes of an object are read at most"
+                )
+                raise Rejected(Reason.TOO_LARGE, detail) from None
             data = store.read(path, 0, longer, version=version) if longer < size else store.read(path, version=version)
     if found is not None and _kind(found) not in file.drawings:
         raise Rejected(Reason.NOT_SELECTED, f"a {_kind(found)}, the manifest takes {', '.join(file.drawings)}")

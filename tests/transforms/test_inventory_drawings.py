@@ -221,6 +221,17 @@ def test_who_drew_it_is_what_the_manifest_says_or_else_the_object(tmp_path, mani
     assert [f.code for f in case.findings] == codes
 
 
+def test_a_header_that_does_not_end_is_refused_before_all_of_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("transforms.inventory_drawings.MAX_HEADER_BYTES", 1 << 17)
+    ds = gtv(Scan())
+    ds.StructureSetLabel = "x" * (1 << 18)
+    put_scan(tmp_path, "CT", Scan())
+    put(tmp_path, "RS.dcm", ds)
+    found, unread = take(tmp_path, source())
+    assert unread == [("RS.dcm", Reason.TOO_LARGE)]
+    assert len(cases(found)) == 1
+
+
 def test_a_long_header_is_read_without_the_pixels(tmp_path):
     """Ten thousand referenced instances are 1 MB of header; the pixels behind are not touched."""
     ds = liver(Scan())

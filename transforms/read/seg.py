@@ -12,6 +12,7 @@ PS3.3 A.51 and C.8.20; Label Map: Supplement 243. Rules:
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import uid
 from pydicom.dataset import Dataset
+from pydicom.encaps import generate_frames
 from pydicom.pixels import get_decoder
 
 from mdfp import geometry
@@ -56,6 +58,8 @@ MAX_FRAMES = 200_000
 _FUNCTIONAL_GROUPS = 0x52009229  # Shared, the first tag that the inventory has no use for; Per-Frame and pixels follow
 _BITS = {"BINARY": (1, 8), "FRACTIONAL": (8,), "LABELMAP": (8, 16)}
 _BACKGROUND = Code("DCM", "125040")
+_DEFLATED_FRAMES = uid.UID("1.2.840.10008.1.2.8.1")
+"""Deflated Image Frame Compression (Supplement 244), made for single bits."""
 _UNDECODED: tuple[type[Exception], ...] = (RuntimeError, *DAMAGED)
 _NATIVE = (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.DeflatedExplicitVRLittleEndian)
 
@@ -118,7 +122,11 @@ class SegFile:
             yield array != 0 if self.kind == "BINARY" else array.astype(np.int32) * 2 >= self.maximum
 
     def _native(self, n: int) -> npt.NDArray[Any]:
-        data, size = self._pixel_data, self.rows * self.columns
+        return self._unpacked(self._pixel_data, n)
+
+    def _unpacked(self, data: bytes, n: int) -> npt.NDArray[Any]:
+        """Frame n of uncompressed pixels."""
+        size = self.rows * self.columns
         if self.bits == 1:
             # Frames follow each other bit by bit, without a break at a byte (PS3.5 8.1.1), lowest bit first.
             first = n * size
@@ -139,6 +147,8 @@ class SegFile:
     @cached_property
     def _decoded(self) -> npt.NDArray[Any]:
         """(frames, rows, columns) of encapsulated pixels: their frames can only be found one after the other."""
+        if self._syntax == _DEFLATED_FRAMES:
+            return self._inflated()
         try:
             decoder = get_decoder(self._syntax)
         except NotImplementedError as error:
@@ -158,6 +168,19 @@ class SegFile:
             raise Rejected(Reason.TRUNCATED, f"{len(self.frames)} frames are announced, {count} are there")
         return array
 
+    def _inflated(self) -> npt.NDArray[Any]:
+        """Frames that were deflated one by one, each from a byte of its own (PS3.5 8.2.16, A.4.13)."""
+        array = np.empty((len(self.frames), self.rows, self.columns), np.uint16 if self.bits == 16 else np.uint8)
+        expected = (self.rows * self.columns * self.bits + 7) // 8
+        data, count = needed(self.dataset, "PixelData"), 0
+        with sound("the deflated frames"):
+            for n, frame in enumerate(generate_frames(data, number_of_frames=len(self.frames))):
+                array[n] = self._unpacked(zlib.decompressobj(-zlib.MAX_WBITS).decompress(frame, expected), 0)
+                count += 1
+        if count < len(self.frames):
+            raise Rejected(Reason.TRUNCATED, f"{len(self.frames)} frames are announced, {count} are there")
+        return array
+
 
 def describe(data: Bytes, *, path: str, file_bytes: int) -> Drawing:
     """What the header says, from the file or a beginning of it; pixels and functional groups are not read.
@@ -170,6 +193,9 @@ def describe(data: Bytes, *, path: str, file_bytes: int) -> Drawing:
     with sound("the header of the segmentation"):
         _check_size(ds)
         references = list(ds.get("ReferencedSeriesSequence") or ())
+        if not references:  # images of another study (PS3.3 C.12.2)
+            studies = ds.get("StudiesContainingOtherReferencedInstancesSequence") or ()
+            references = [s for study in studies for s in study.get("ReferencedSeriesSequence") or ()]
         uids = [u for item in references if (u := text(item, "SeriesInstanceUID"))]
         instances = [i for item in references for i in item.get("ReferencedInstanceSequence") or ()]
         return Drawing(

@@ -21,7 +21,7 @@ from transforms.rejected import Rejected
 
 pytest.importorskip("highdicom", reason="writes the objects; pip install -e '.[dev]'")
 
-MUTATIONS = 250
+MUTATIONS = 150
 LIMITS = Limits(max_bytes=1 << 26)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import os
 import random
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
 from pydicom import uid
+from pydicom.encaps import encapsulate
 
 from mdfp import geometry
 from schemas.reasons import Reason
@@ -137,6 +139,38 @@ def test_the_background_of_a_label_map_is_what_it_says():
         reader.open_seg(written(ds), LIMITS)
 
 
+@pytest.mark.parametrize("kind", ["BINARY", "LABELMAP"])
+def test_frames_deflated_one_by_one_are_the_same(kind):
+    """Deflated Image Frame Compression: each frame packed from a byte of its own, and deflated alone (PS3.5 8.2.16)."""
+    masks = disc(LARGE, 14)
+    ds = seg(LARGE, masks[..., None] if kind == "BINARY" else masks, ["a"], kind=kind, omit_empty_frames=False)
+    size = 37 * 34
+    if kind == "BINARY":
+        bits = np.unpackbits(np.frombuffer(ds.PixelData, np.uint8), bitorder="little")[: 4 * size].reshape(4, size)
+        frames = [np.packbits(b, bitorder="little").tobytes() for b in bits]
+    else:
+        frames = [ds.PixelData[n * size : (n + 1) * size] for n in range(4)]
+    deflated = []
+    for frame in frames:
+        deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+        deflated.append(deflater.compress(frame) + deflater.flush())
+    found = reader.open_seg(framewise(ds, deflated), LIMITS)
+    mask = (
+        reader.segment_mask(found, 1, grid_of(LARGE)) if kind == "BINARY" else reader.label_map(found, grid_of(LARGE))
+    )
+    np.testing.assert_array_equal(mask, masks)
+    with pytest.raises(Rejected, match="unreadable"):
+        list(reader.open_seg(framewise(ds, [d[: len(d) // 2] for d in deflated]), LIMITS).stored([0]))
+
+
+def framewise(ds, frames) -> bytes:
+    """A file of deflated frames; pydicom does not write such, so it is told that they are JPEG 2000."""
+    ds.PixelData = encapsulate(frames)
+    ds["PixelData"].VR, ds["PixelData"].is_undefined_length = "OB", True
+    ds.file_meta.TransferSyntaxUID = uid.JPEG2000Lossless
+    return written(ds).replace(uid.JPEG2000Lossless.encode(), b"1.2.840.10008.1.2.8.1\0", 1)
+
+
 def test_a_deflated_data_set_is_the_same_and_must_be_whole():
     masks = blobs(Scan(), 2)
     ds = seg(Scan(), masks, ["a", "b"])
@@ -159,6 +193,16 @@ def test_the_header_tells_what_was_drawn_by_whom_and_on_what():
     ]  # fmt: skip
     assert found.segments[0].property_type == Code("SCT", "10200004")
     assert "Roe" not in repr(found)
+
+
+def test_images_of_another_study_are_referenced_elsewhere():
+    ds = seg(Scan(), blobs(Scan(), 1), ["a"])
+    study = pydicom.Dataset()
+    study.StudyInstanceUID, study.ReferencedSeriesSequence = "1.2.3.1", ds.ReferencedSeriesSequence
+    del ds.ReferencedSeriesSequence
+    ds.StudiesContainingOtherReferencedInstancesSequence = [study]
+    data = written(ds)
+    assert drawing.describe(data, path="", file_bytes=len(data)).series_instance_uid == "1.2.3.4"
 
 
 def test_the_header_needs_neither_frames_nor_pixels():
