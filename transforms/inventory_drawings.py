@@ -80,19 +80,19 @@ def read_drawing(file: HeaderFile, prefix: bytes, store: SourceStore) -> Drawing
     if not file.drawings:
         return None
     path, size, version = file.object.path, file.object.bytes, file.object.version
-    data = prefix
+    data, whole = prefix, False
     while True:
         try:
-            found = drawing.describe(data, path=path, file_bytes=size)
+            found = drawing.describe(data, path=path, file_bytes=len(data) if whole else size)
             break
         except dicom.HeaderCutError:
             longer = min(size, len(data) * _GROWTH)
             if len(data) >= MAX_HEADER_BYTES or (longer == size > MAX_HEADER_BYTES):
-                detail = (
-                    f"a header of more than {len(data)} bytes; {MAX_HEADER_BYTES} bytes of an object are read at most"
-                )
-                raise Rejected(Reason.TOO_LARGE, detail) from None
-            data = store.read(path, 0, longer, version=version) if longer < size else store.read(path, version=version)
+                raise Rejected(
+                    Reason.TOO_LARGE, f"a header beyond {len(data)} bytes; {MAX_HEADER_BYTES} are read"
+                ) from None
+            whole = longer == size
+            data = store.read(path, version=version) if whole else store.read(path, 0, longer, version=version)
     if found is not None and _kind(found) not in file.drawings:
         raise Rejected(Reason.NOT_SELECTED, f"a {_kind(found)}, the manifest takes {', '.join(file.drawings)}")
     return found

@@ -101,6 +101,20 @@ def test_rounded_positions_are_the_slices():
     assert mask_in(Scan(), [points])[2].sum() == 25
 
 
+def test_contours_that_say_they_are_exclusive_are_so():
+    points = [outline(Scan(), (0.5, 0.5, 6.5, 6.5), 2), outline(Scan(), (2.5, 2.5, 4.5, 4.5), 2)]
+    assert mask_in(Scan(), points, type="CLOSEDPLANAR_XOR").sum() == 36 - 4
+
+
+def test_more_points_than_allowed_are_refused_before_they_are_numbers(monkeypatch):
+    points = [outline(Scan(), (1, 1, 5, 5), z) for z in range(3)]
+    monkeypatch.setattr(reader, "MAX_POINTS", 12)
+    mask_in(Scan(), points)
+    monkeypatch.setattr(reader, "MAX_POINTS", 11)
+    with pytest.raises(Rejected, match="too_large"):
+        mask_in(Scan(), points)
+
+
 @pytest.mark.parametrize("kind", ["POINT", "OPEN_PLANAR", "OPEN_NONPLANAR", ""])
 def test_only_closed_contours_hold_voxels(kind):
     with pytest.raises(Rejected, match="unsupported"):

@@ -181,6 +181,29 @@ def test_a_deflated_data_set_is_the_same_and_must_be_whole():
         reader.open_seg(data[: len(data) // 2], LIMITS)
 
 
+def test_a_data_set_that_inflates_beyond_the_limit_is_refused(monkeypatch):
+    ds = seg(Scan(), blobs(Scan(), 2), ["a", "b"])
+    ds.file_meta.TransferSyntaxUID = uid.DeflatedExplicitVRLittleEndian
+    monkeypatch.setattr("transforms.read.segment.MAX_INFLATED_BYTES", 1000)
+    with pytest.raises(Rejected, match="too_large"):
+        reader.open_seg(written(ds), LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"), [("NumberOfFrames", 2**31 - 1), ("Rows", 65535), ("SegmentSequence", None)]
+)
+def test_a_header_that_announces_too_much_takes_no_memory(keyword, value):
+    masks = disc(LARGE, 14)
+    ds = seg(LARGE, masks, ["a"], kind="LABELMAP", syntax=uid.RLELossless)
+    if keyword == "SegmentSequence":
+        value = [ds.SegmentSequence[1]] * 10_001
+    setattr(ds, keyword, value)
+    if keyword == "Rows":
+        ds.Columns = 65535
+    with pytest.raises(Rejected, match=r"too_large|label_grid"):
+        reader.open_seg(written(ds), Limits(max_bytes=1 << 24))
+
+
 def test_the_header_tells_what_was_drawn_by_whom_and_on_what():
     ds = seg(Scan(), blobs(Scan(), 2), ["Liver", "Lesion 1"], algorithm="AUTOMATIC")
     data = written(ds)
