@@ -63,6 +63,7 @@ class Reason(StrEnum):
     LABEL_GRID = "label_grid", "the label's grid is not its image's"
     LABEL_NOT_INTEGER = "label_not_integer", "the label holds values that are not integers"
     LABEL_UNREADABLE = "label_unreadable", "the image is sound, its label is not"
+    ORPHAN_LABEL = "orphan_label", "a segmentation or structure set of a series that the source does not have"
     MISSING_LABEL = "missing_label", "the layout promises a label and there is none"
 
     # Plan

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from mdfp.errors import UsageError
-from schemas import licenses, ontology, patterns, yaml_file
+from schemas import licenses, ontology, patterns, segment_names, yaml_file
 from schemas.suggest import nearest
 
 Origin = Literal["expert", "model", "consensus", "pseudo", "unknown"]
@@ -111,6 +111,15 @@ def label_names(labels: Sequence[LabelFiles]) -> tuple[str, ...]:
     return tuple(names)
 
 
+class Segmentations(_Model):
+    """DICOM objects that draw on the series they reference: each becomes a label of that series' case."""
+
+    table: str = Field(description="name of a table under labels: that maps names of segments and ROIs (structures:)")
+    kinds: tuple[Literal["SEG", "RTSTRUCT"], ...] = Field(
+        ("SEG", "RTSTRUCT"), min_length=1, description="which objects to take: SEG, RTSTRUCT"
+    )
+
+
 class DicomLayout(_Model):
     """DICOM instances anywhere below the root, grouped by SeriesInstanceUID; every series is a case."""
 
@@ -118,6 +127,9 @@ class DicomLayout(_Model):
     path: Pattern = Field("**", description="which files; its fields may name the case for labels, e.g. {case}/CT/**")
     modalities: tuple[str, ...] = Field((), description="keep these DICOM modalities; none: all")
     labels: tuple[LabelFiles, ...] = Field((), description="label files in other formats, joined by the fields of path")
+    segmentations: Segmentations | None = Field(
+        None, description="SEG and RTSTRUCT objects among the files of path, as labels: {table: <name under labels:>}"
+    )
 
     @model_validator(mode="after")
     def _joined(self) -> DicomLayout:
@@ -220,10 +232,19 @@ class LabelTable(_Model):
     """What the numbers (or files) of a label mean. Total: a value that is neither mapped nor ignored is a fault."""
 
     values: dict[int, str] = Field({}, description="value of the mask -> structure id or background")
-    structures: dict[str, str] = Field({}, description="name in the file path -> structure id (per-structure masks)")
+    structures: dict[str, str] = Field(
+        {},
+        description="name in the file path -> structure id (per-structure masks); or name of a segment or ROI, in any "
+        "case and with * and ?, for segmentations",
+    )
     ignore: tuple[int, ...] = Field((), description="values that mean 'no statement here'; read as ignore")
+    ignore_names: tuple[str, ...] = Field(
+        (), description="names of segments and ROIs to look past, in any case and with * and ?, for example EXTERNAL*"
+    )
     looked_for: Literal["all", "values_present", "per_case_table"] = Field(
-        "all", description="all: a mapped structure without voxels is absent; values_present: it is unknown"
+        "all",
+        description="all: a mapped structure without voxels is absent; values_present: it is unknown "
+        "(the default of a table of segmentations)",
     )
     case_table: Pattern | None = Field(
         None, description="CSV below the root: the case, then a column per structure (1: looked for)"
@@ -245,6 +266,8 @@ class LabelTable(_Model):
             raise ValueError("a label table needs values: (numbers -> structures) or structures: (names -> structures)")
         if both := set(self.ignore) & set(self.values):
             raise ValueError(f"values {sorted(both)} are both mapped and ignored")
+        if self.ignore_names:
+            segment_names.check(self.structures, self.ignore_names)
         if self.looked_for == "per_case_table" and not self.case_table:
             raise ValueError("looked_for: per_case_table needs case_table: <path of a CSV below the root>")
         return self
@@ -287,6 +310,20 @@ class Source(_Model):
     inventory: Literal["full", "deferred"] = Field("full", description="read every header, or trust a published table")
     skip: tuple[Pattern, ...] = Field(("**/._*", "._*"), description="files to look past, for example macOS twins")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _drawn_is_looked_for(cls, content: Any) -> Any:
+        """A table of segmentations says nothing of what was not drawn, unless the manifest says so."""
+        try:
+            name = content["layout"]["segmentations"]["table"]
+            table = content["labels"][name]
+            if "looked_for" in table:
+                return content
+            tables = {**content["labels"], name: {**table, "looked_for": "values_present"}}
+        except (KeyError, TypeError):
+            return content  # what is wrong is said by the fields themselves
+        return {**content, "labels": tables}
+
     @model_validator(mode="after")
     def _tables_exist(self) -> Source:
         layout = self.layout
@@ -310,16 +347,33 @@ class Source(_Model):
             for image in layout.more_images:
                 if not joined <= set(patterns.fields(image.path)):
                     raise ValueError(f"more_images: {image.path!r} lacks one of the fields {sorted(joined)}")
+        drawn = layout.segmentations if isinstance(layout, DicomLayout) else None
+        if drawn is not None:
+            used.append(drawn.table)
         for table in used:
             if table not in self.labels:
                 raise ValueError(
                     f"the layout names the label table {table!r}, labels: has {sorted(self.labels) or 'none'}"
                 )
+        if drawn is not None:
+            _check_drawn(drawn.table, self.labels[drawn.table])
         return self
 
     def annotated(self) -> tuple[str, ...]:
         """Structures that any of its tables can name, sorted."""
         return tuple(sorted({s for table in self.labels.values() for s in table.annotated()}))
+
+
+def _check_drawn(name: str, table: LabelTable) -> None:
+    """Refuse a table that cannot say what the segments of SEG and RTSTRUCT are."""
+    if table.values or table.ignore or not table.structures:
+        raise ValueError(
+            f"segmentations: are drawn by name, so the table {name!r} has structures: (names of segments -> structures, "
+            'for example "GTV*": tumour_unspecified) and ignore_names:, and neither values: nor ignore:'
+        )
+    if table.looked_for == "per_case_table":
+        raise ValueError(f"the table {name!r} of segmentations: has looked_for: all or values_present")
+    segment_names.check(table.structures, table.ignore_names)
 
 
 def load(path: str | Path) -> Source:

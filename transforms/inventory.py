@@ -198,7 +198,7 @@ def label_records(
     costs: list[ArrayCost] = []
     for label in labels if not wrong else ():
         try:
-            read = _read_header(label, store, settings.limits, source)
+            read = label.known.read if label.known else _read_header(label, store, settings.limits, source)
         except _BrokenFileError as error:
             fault = error.fault
             reason = fault.reason if fault.reason in _GEOMETRY_REASONS else Reason.LABEL_UNREADABLE
@@ -207,7 +207,8 @@ def label_records(
             break
         table = source.labels[label.table or ""]
         header, more = overridden(read.header, source, name_in_source)
-        found.append(CaseLabel(header, label.image or "", label.table or "", table.origin, label.looked_for))
+        origin = label.known.origin if label.known else table.origin
+        found.append(CaseLabel(header, label.image or "", label.table or "", origin, label.looked_for))
         findings += [*read.findings, *more]
         costs.append(ArrayCost(header, images[label.image or ""].modality, files=_files_of_their_own(label)))
     if not wrong:
@@ -395,7 +396,7 @@ def _check_detached(prefix: bytes, header: ListedObject, files: ArrayFiles) -> N
 
 
 def _files_of_their_own(label: ArrayFiles) -> int:
-    return sum(structure is not None for _, structure in label.objects) or 1
+    return label.known.masks if label.known else sum(structure is not None for _, structure in label.objects) or 1
 
 
 def _shown(spacing: Sequence[float] | None) -> str:

@@ -25,6 +25,7 @@ from transforms.inventory import (
     overridden,
     person,
 )
+from transforms.inventory_drawings import join_drawings, read_drawing
 from transforms.layouts.case_files import ArrayFiles, Fault, HeaderFile
 from transforms.layouts.dicom import join_fields
 from transforms.layouts.group import to_reject
@@ -32,6 +33,7 @@ from transforms.pseudonym import PatientKeys, case_id, slug
 from transforms.read import dicom, series
 from transforms.read.dicom import Instance
 from transforms.read.header import check_extent
+from transforms.read.segment import Drawing
 from transforms.rejected import Rejected
 from transforms.store import SourceStore
 
@@ -41,10 +43,11 @@ _SUFFIX_DIGITS = 8
 
 @dataclass(frozen=True)
 class ReadFile:
-    """An object that was listed and, unless it is a label, read."""
+    """An object that was listed and, unless it is a label in a file of another format, read."""
 
     file: HeaderFile
     instance: Instance | None
+    drawing: Drawing | None = None
 
 
 def read_header(file: HeaderFile, store: SourceStore) -> ReadFile:
@@ -63,14 +66,22 @@ def read_header(file: HeaderFile, store: SourceStore) -> ReadFile:
     try:
         return ReadFile(file, dicom.read_instance(prefix, path=path, file_bytes=size))
     except dicom.HeaderCutError:
+        if drawing := read_drawing(file, prefix, store):
+            return ReadFile(file, None, drawing)
         return ReadFile(file, dicom.read_instance(store.read(path, version=version), path=path, file_bytes=size))
+    except Rejected:
+        if drawing := read_drawing(file, prefix, store):
+            return ReadFile(file, None, drawing)
+        raise
 
 
 def group_key(read: ReadFile) -> str:
-    """What must be inventoried together: equal fields of the path, or, where it has none, one SeriesInstanceUID."""
-    if read.file.group or read.instance is None:
-        return read.file.group
-    return read.instance.series_instance_uid
+    """What must be inventoried together: equal fields of the path, or, where it has none, one SeriesInstanceUID.
+
+    A SEG or RTSTRUCT goes with the series that it references.
+    """
+    found = read.instance or read.drawing
+    return read.file.group if read.file.group or found is None else found.series_instance_uid
 
 
 def inventory_series(
@@ -106,7 +117,8 @@ def inventory_series(
     for read in files:
         if read.instance is not None:
             by_series.setdefault(read.instance.series_instance_uid, []).append(read)
-    labels = [read.file for read in files if read.instance is None]
+    labels = [read.file for read in files if read.instance is None and read.drawing is None]
+    drawings = [(read.file, read.drawing) for read in files if read.drawing is not None]
 
     results: list[Inventoried] = []
     volumes: list[_Volume] = []
@@ -116,9 +128,11 @@ def inventory_series(
         volumes += kept
         results += left_out
     joined, orphans = _join(labels, volumes, layout, source, keys)
+    drawn, without = join_drawings(drawings, volumes, by_series, source, keys)
     for volume in volumes:
-        arrays, faults = joined[volume.name]
-        results.append(_case(volume, arrays, faults, source, store, settings))
+        (arrays, faults), (more, wrong) = joined[volume.name], drawn[volume.name]
+        results.append(_case(volume, (*arrays, *more), (*faults, *wrong), source, store, settings))
+    results += [Inventoried(None, (), (reject,)) for reject in without]
     return [*results, *orphans]
 
 
@@ -132,6 +146,7 @@ class _Volume:
     found: series.SeriesVolume
     files: ArrayFiles
     fields: tuple[tuple[str, str], ...]
+    instance_uids: frozenset[str]
 
 
 def _base_name(layout: DicomLayout, file: HeaderFile, uid: str, count: int, keys: PatientKeys) -> str:
@@ -187,7 +202,9 @@ def _diagnosed(
         except Rejected as fault:
             results.append(left_out(name, found.paths, fault.reason, fault.detail))
             continue
-        kept.append(_Volume(name, base, uid, found, array(found.paths), by_path[found.paths[0]].fields))
+        paths = frozenset(found.paths)
+        uids = frozenset(i.sop_instance_uid for i in instances if i.path in paths)
+        kept.append(_Volume(name, base, uid, found, array(found.paths), by_path[found.paths[0]].fields, uids))
     results += [left_out(next(names), r.paths, r.reason, r.detail) for r in diagnosis.rejects]
     return kept, results
 

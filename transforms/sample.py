@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from mdfp import canonical
 from mdfp.codecs import VolumeCodec
@@ -18,15 +19,19 @@ from schemas.recipe import Recipe, ReferenceGrid
 from schemas.source import Source
 from transforms.confirm import confirm
 from transforms.fetch import FetchedCase
+from transforms.labels.drawn import drawn_part
 from transforms.labels.label import LabelPart, normalise_labels
 from transforms.normalise.annotations import move_annotation
 from transforms.normalise.image import NormalisedImage, normalise_image
 from transforms.normalise.shared_grid import SharedGrid, reference_image
 from transforms.plan.terms import UNSTATED
+from transforms.read import segment
 from transforms.read.array import Blob, read_array
 from transforms.rejected import Rejected
 from transforms.stopwatch import Stopwatch
 from transforms.volume import Volume
+
+T = TypeVar("T")
 
 LABEL_FAULTS = frozenset(
     {Reason.UNMAPPED_LABEL, Reason.LABEL_GRID, Reason.LABEL_NOT_INTEGER, Reason.LABEL_UNREADABLE, Reason.MISSING_LABEL}
@@ -154,8 +159,8 @@ class SampleMaker:
     def _labels(
         self, fetched: FetchedCase, images: Mapping[str, NormalisedImage]
     ) -> tuple[Sequence[tuple[SampleLabel, object]], tuple[StructureState, ...], list[str], list[str]]:
-        parts = [self._part(fetched, label) for label in fetched.case.labels]
         try:
+            parts = [self._part(fetched, label) for label in fetched.case.labels]
             normalised = normalise_labels(parts, images, self.palette, self.recipe.labels)
         except Rejected as fault:
             if self.recipe.labels.on_fault == "reject" or fault.reason not in LABEL_FAULTS:
@@ -168,14 +173,24 @@ class SampleMaker:
         table = self.sources[fetched.case.source].labels[label.table]
         blobs = fetched.blobs[f"label:{label.header.name}"]
 
-        def reader(objects: Sequence[Blob]) -> Callable[[], Volume]:
-            def read() -> Volume:
-                try:
-                    return self._read(label.header, objects)
-                except Rejected as fault:
-                    raise Rejected(Reason.LABEL_UNREADABLE, f"{fault.reason}: {fault.detail}") from fault
+        def as_label(read: Callable[[], T]) -> T:
+            try:
+                return read()
+            except Rejected as fault:
+                if fault.reason == Reason.LABEL_GRID:
+                    raise
+                raise Rejected(Reason.LABEL_UNREADABLE, f"{fault.reason}: {fault.detail}") from fault
 
-            return read
+        def reader(objects: Sequence[Blob]) -> Callable[[], Volume]:
+            return lambda: as_label(lambda: self._read(label.header, objects))
+
+        if label.header.format in segment.FORMATS:
+            objects = [blob for blob, _ in blobs]
+
+            def run(read: Callable[[], T]) -> T:
+                return as_label(lambda: self._confirmed(read, label.header, objects))
+
+            return drawn_part(label, table, objects[0].content(), self.recipe.limits, run)
 
         if any(structure is not None for _, structure in blobs):
             # One file for each structure, each read only when its turn comes.
@@ -184,9 +199,12 @@ class SampleMaker:
         return LabelPart(label, table, ((reader([blob for blob, _ in blobs]), None),))
 
     def _read(self, header: ArrayHeader, blobs: Sequence[Blob]) -> Volume:
+        return self._confirmed(lambda: read_array(header, blobs, limits=self.recipe.limits), header, blobs)
+
+    def _confirmed(self, read: Callable[[], T], header: ArrayHeader, blobs: Sequence[Blob]) -> T:
         with self.watch.measure("decode"):
             try:
-                return read_array(header, blobs, limits=self.recipe.limits)
+                return read()
             except Rejected as verdict:
                 raise confirm(verdict, header, blobs, self.recipe.limits) from verdict
 

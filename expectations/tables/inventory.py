@@ -44,7 +44,7 @@ class ArrayRow:
     source: Annotated[str, "id of the source"]
     role: Annotated[str, "image or label"]
     name: Annotated[str, "name within the case"]
-    format: Annotated[str, "dicom, nifti or itk"]
+    format: Annotated[str, "dicom, nifti, itk, seg or rtstruct"]
     modality: Annotated[str | None, "DICOM Modality code; null for a label"]
     axes: Annotated[str, "axes of the array, slowest first"]
     shape_min: Annotated[int, "voxels along its shortest axis; 0 when it has no axes"]

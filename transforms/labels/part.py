@@ -46,11 +46,13 @@ class LabelPart:
         case_label: what the inventory says of it.
         table: what its values mean.
         masks: one map of integers, or one mask a structure; read one at a time when they are given as functions.
+        also_checked: structures that it speaks of though no mask shows them.
     """
 
     case_label: CaseLabel
     table: LabelTable
     masks: tuple[Mask, ...]
+    also_checked: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +124,7 @@ def read_part(part: LabelPart, image: ImageOnGrid) -> LabelOnGrid:
         partial=partial,
         offset_voxels=max(offsets),
         native=published[0],
-        checked=frozenset(of_maps | {s for _, s in part.masks if s is not None}) - {BACKGROUND},
+        checked=frozenset(of_maps | {s for _, s in part.masks if s is not None} | part.also_checked) - {BACKGROUND},
         several=len(part.masks) > 1,
     )
 

@@ -1,8 +1,9 @@
 """What a label says of every structure of the palette.
 
 A label is one table of a source and what was drawn with it in one case. `checked` are the structures that this label
-speaks of (in its table; for masks in files of their own, those whose file is there), `drawn` those with voxels on the
-native grid. The first row that applies decides; nothing is inferred beyond it.
+speaks of (in its table; for masks in files of their own, those whose file is there; for SEG and RTSTRUCT, those that
+have a segment, and under `looked_for: all` the whole table), `drawn` those with voxels on the native grid. The first
+row that applies decides; nothing is inferred beyond it.
 
 | the structure …                                                                     | state                |
 | ----------------------------------------------------------------------------------- | -------------------- |

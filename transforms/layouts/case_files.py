@@ -7,6 +7,7 @@ from typing import Literal
 
 from schemas.reasons import Reason
 from schemas.source import ImageChannel
+from transforms.read.header import ReadHeader
 from transforms.store import ListedObject
 
 
@@ -28,6 +29,21 @@ class Fault:
 
 
 @dataclass(frozen=True)
+class KnownLabel:
+    """A label whose header was read while its case was put together (SEG, RTSTRUCT).
+
+    Attributes:
+        read: its header and what was noticed.
+        origin: who drew it.
+        masks: how many of its masks will be read.
+    """
+
+    read: ReadHeader
+    origin: str
+    masks: int
+
+
+@dataclass(frozen=True)
 class ArrayFiles:
     """The objects of one image or one label of a case, in reading order.
 
@@ -40,6 +56,7 @@ class ArrayFiles:
         looked_for: structures that were looked for in this case, where a table of the source says.
         component: which volume of a file of several (NIfTI with four axes), from 0; None: the file holds one.
         components: how many volumes the file must hold; None: whatever number.
+        known: what is known of a label already; None where its file's header is yet to be read.
     """
 
     name: str
@@ -50,6 +67,7 @@ class ArrayFiles:
     looked_for: tuple[str, ...] | None = None
     component: int | None = None
     components: int | None = None
+    known: KnownLabel | None = None
 
     @property
     def record_name(self) -> str:
@@ -101,12 +119,14 @@ class HeaderFile:
         group: what its path says it belongs to; empty when only the header can tell.
         fields: fields of its path, sorted by field.
         label: None for an instance; for a label file its place in `layout.labels`.
+        drawings: kinds of objects among the instances that are labels: SEG, RTSTRUCT.
     """
 
     object: ListedObject
     group: str
     fields: tuple[tuple[str, str], ...]
     label: int | None = None
+    drawings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -26,11 +26,13 @@ def dicom(source: Source, listing: Sequence[ListedObject], read: Read) -> Found:
     roles = [layout.path, *(f.path for f in layout.labels)]
     shared = join_fields(layout)
     matches, rest = claim(listing, roles)
+    drawings = layout.segmentations.kinds if layout.segmentations else ()
     headers = []
     for match in matches:
         fields = dict(match.fields)
         group = canonical.dumps([fields[f] for f in shared]).decode() if shared else ""
-        headers.append(HeaderFile(match.object, group, match.fields, match.role - 1 if match.role else None))
+        label = match.role - 1 if match.role else None
+        headers.append(HeaderFile(match.object, group, match.fields, label, drawings if label is None else ()))
     return Found(headers=tuple(headers), faults=unmatched(rest))
 
 

@@ -11,7 +11,7 @@ from mdfp.geometry import Affine
 from schemas.case import ArrayHeader
 from schemas.reasons import Reason
 from schemas.recipe import Limits
-from transforms.read import itk, nifti, series
+from transforms.read import drawing, itk, nifti, segment, series
 from transforms.read.header import ReadHeader
 from transforms.rejected import Rejected
 from transforms.scratch import Bytes
@@ -107,6 +107,7 @@ def read_header(
 def read_array(header: ArrayHeader, blobs: Sequence[Blob], limits: Limits) -> Volume:
     """The volume that a header described at inventory, from its objects in their recorded order.
 
+    A SEG or RTSTRUCT gives where any of its segments is; `drawing.open_drawing` has each of them.
     A file is taken as it is: of several mask files under one header, each may have its own grid.
 
     Args:
@@ -125,8 +126,10 @@ def read_array(header: ArrayHeader, blobs: Sequence[Blob], limits: Limits) -> Vo
         volume = _read_nifti(header, blobs, limits)
     elif header.format == "itk":
         volume = _read_itk(blobs, limits)
+    elif header.format in segment.FORMATS:
+        volume = drawing.read_union(header, blobs[0].content(), limits)
     else:
-        raise ValueError(f"expected format dicom, nifti or itk, found {header.format!r}")
+        raise ValueError(f"expected format dicom, nifti, itk, seg or rtstruct, found {header.format!r}")
     if header.spacing_override_xyz_mm is None:
         return volume
     return replace(volume, affine_ras=respaced(volume.affine_ras, header.spacing_override_xyz_mm))

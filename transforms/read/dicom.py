@@ -50,6 +50,7 @@ _DECODED = (
 )  # fmt: skip
 _NOT_IMAGES = {
     uid.SegmentationStorage: "a segmentation (SEG)",
+    uid.UID("1.2.840.10008.5.1.4.1.1.66.7"): "a label map segmentation (SEG)",
     uid.RTDoseStorage: "a dose grid (RTDOSE)",
     uid.ParametricMapStorage: "a parametric map",
 }
