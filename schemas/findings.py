@@ -24,6 +24,8 @@ FINDINGS = {
     "scaling_ignored": "scl_slope and scl_inter of a NIfTI file that give no physical values",
     "unit_converted": "lengths were not in millimetres: converted",
     "unit_unstated": "no unit of length: taken for millimetres",
+    "incomplete": "fewer slices than the series announces",
+    "origin_differs": "who drew a label, as the object says, is not what the manifest says: the manifest counts",
     "label_left_out": "the image is sound and its label is not: the image alone is taken",
 }
 """Code → what it means and what was done about it. A reader that finds something else adds its line."""

@@ -26,7 +26,7 @@ VOXELS = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
         ("a/b.nii", "nifti"), ("a/b.nii.gz", "nifti"), ("A.NII.GZ", "nifti"),
         ("x.mha", "itk"), ("x.mhd", "itk"), ("x.nrrd", "itk"), ("x.seg.nrrd", "itk"), ("x.nhdr", "itk"),
         ("x.dcm", "dicom"), ("x.IMA", "dicom"), ("s/I100", "dicom"), ("s/1.2.840.113", "dicom"), ("IM.0001", "dicom"),
-        ("x.zraw", None), ("x.raw", None), ("x.json", None), ("x.txt", None), ("x.gz", None), ("x.hdr", None), (".DS_Store", None),
+        ("x.zraw", None), ("x.raw", None), ("x.json", None), ("x.txt", None), ("x.gz", None), ("x.hdr", "nifti"), (".DS_Store", None),
     ],
 )  # fmt: skip
 def test_names_promise_formats(path: str, expected: str | None) -> None:
