@@ -45,6 +45,7 @@ class ArrayHeader:
         tuple[float, ...] | None,
         "spacing by the source manifest where the file's is known to be wrong; readers apply it",
     ] = None
+    part: Annotated[int | None, "which volume of its objects it is, where they hold several (multi-frame DICOM)"] = None
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ CONTRASTS: dict[str, Key] = {
     "EchoTime": lambda i: i.echo_time,
     "DiffusionBValue": lambda i: i.diffusion_b_value,
     "InversionTime": lambda i: i.inversion_time,
+    "DiffusionGradientOrientation": lambda i: i.diffusion_direction,
 }
 """Attributes whose values are different images of one place: each is a volume of its own."""
 
@@ -76,8 +77,16 @@ def by_geometry(instances: Sequence[Instance]) -> list[Part]:
         else:
             clusters.append([instance])
     if len(clusters) == 1:
-        return [Part(tuple(clusters[0]))]
-    return [Part(tuple(c), _described(c[0])) for c in clusters]
+        return _by_stack(Part(tuple(clusters[0])))
+    return [stack for c in clusters for stack in _by_stack(Part(tuple(c), _described(c[0])))]
+
+
+def _by_stack(part: Part) -> list[Part]:
+    """The stacks of a multi-frame object: frames of one StackID lie on one grid (PS3.3 C.7.6.16.2.2.4)."""
+    stacks = _split(part.instances, lambda i: i.stack_id)
+    if len(stacks) < 2 or any(len(slots(s)) < MIN_SLICES for s in stacks):
+        return [part]
+    return [Part(s, _joined(part.why, f"StackID {s[0].stack_id}")) for s in stacks]
 
 
 def _same_geometry(a: Instance, b: Instance) -> bool:
@@ -136,13 +145,11 @@ def _by_time(part: Part) -> list[Part]:
     if _once_each(part.instances):
         return [part]
     everywhere = slots(part.instances)
-    for name, key in TIMES.items():
-        pieces = _split(part.instances, key)
-        if len(pieces) < 2 or not all(_once_each(p) and len(p) >= MIN_SLICES for p in pieces):
-            continue
-        if name == "AcquisitionNumber" and any(len(p) < len(everywhere) for p in pieces):
-            # Acquisitions that cover different stretches of the patient and overlap: not one place over time.
-            return [Part(p, _joined(part.why, f"AcquisitionNumber {key(p[0])}")) for p in pieces]
+    name, pieces = time_points(part.instances)
+    if name == "AcquisitionNumber" and any(len(p) < len(everywhere) for p in pieces):
+        # Acquisitions that cover different stretches of the patient and overlap: not one place over time.
+        return [Part(p, _joined(part.why, f"AcquisitionNumber {p[0].acquisition_number}")) for p in pieces]
+    if name:
         raise Rejected(Reason.TEMPORAL, f"{len(pieces)} time points ({name}) at {len(everywhere)} positions")
     repeated = [s for s in everywhere if len({i.instance_number for i in s}) > 1]
     if 2 * len(repeated) > len(everywhere):
@@ -154,6 +161,18 @@ def _by_time(part: Part) -> list[Part]:
             f"at each of {len(everywhere)} positions",
         )
     return [part]
+
+
+def time_points(instances: Sequence[Instance]) -> tuple[str, list[tuple[Instance, ...]]]:
+    """The first of `TIMES` whose values each have every position at most once, and the pieces it makes, by its value.
+
+    An empty name and no pieces where no attribute tells the time points apart.
+    """
+    for name, key in TIMES.items():
+        pieces = _split(instances, key)
+        if len(pieces) > 1 and all(_once_each(p) and len(p) >= MIN_SLICES for p in pieces):
+            return name, sorted(pieces, key=lambda p: (key(p[0]) is not None, key(p[0])))  # type: ignore[arg-type,return-value]
+    return "", []
 
 
 def _once_each(instances: Sequence[Instance]) -> bool:

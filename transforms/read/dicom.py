@@ -24,6 +24,10 @@ from pydicom.pixels import get_decoder, pixel_array
 
 from mdfp.errors import MdfpError
 from schemas.reasons import Reason
+from transforms.read import csa, functional_groups, pet, values
+from transforms.read.csa import Mosaic
+from transforms.read.functional_groups import Frame
+from transforms.read.pet import PetFields
 from transforms.rejected import Rejected
 from transforms.scratch import Bytes
 
@@ -34,7 +38,7 @@ AGE_CAP_YEARS = 90.0
 """Ages above are kept as this one: with the rest of a record they could point to a person."""
 
 # pydicom warns and logs about values that break the standard, and quotes them: a header would reach a log. Values are
-# judged here instead, by `_raw` and what calls it.
+# judged here instead, by `values`.
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
 _PIXEL_DATA = 0x7FE00010
@@ -48,6 +52,8 @@ _DECODED = (
     uid.JPEGLSLossless, uid.JPEGLSNearLossless,
     uid.JPEG2000Lossless, uid.JPEG2000, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K,
 )  # fmt: skip
+_LOSSY = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless)
+"""Encodings that always lose; JPEG 2000 and HTJ2K may, which LossyImageCompression says."""
 _NOT_IMAGES = {
     uid.SegmentationStorage: "a segmentation (SEG)",
     uid.RTDoseStorage: "a dose grid (RTDOSE)",
@@ -68,9 +74,10 @@ _KEYWORDS = (
     "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation",
     "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "NumberOfFrames", "RescaleSlope", "RescaleIntercept",
     "ModalityLUTSequence", "PixelPaddingValue", "BodyPartExamined", "ImageLaterality", "Laterality", "Manufacturer",
-    "ManufacturerModelName", "MagneticFieldStrength", "KVP", "ConvolutionKernel",
+    "ManufacturerModelName", "MagneticFieldStrength", "KVP", "ConvolutionKernel", "SpacingBetweenSlices",
+    "LossyImageCompression", *pet.KEYWORDS, *functional_groups.KEYWORDS,
 )  # fmt: skip
-_TAGS: list[Any] = [tag_for_keyword(k) for k in _KEYWORDS]
+_TAGS: list[Any] = [*map(tag_for_keyword, _KEYWORDS), *pet.PRIVATE_TAGS, *csa.PRIVATE_TAGS]
 
 
 class HeaderCutError(MdfpError):
@@ -94,6 +101,15 @@ class Instance:
         slope: RescaleSlope, 1 where absent (PS3.3 C.11.1).
         intercept: RescaleIntercept, 0 where absent.
         padding: PixelPaddingValue as a stored value.
+        lossy: the pixels have been compressed with loss, at least once.
+        spacing_between_slices: mm; read for mosaics, which say nothing else of their step.
+        pet: what a PET instance says of its activity.
+        mosaic: how the slices of a Siemens mosaic lie in it, where it says so.
+        frames: the frames of a multi-frame object.
+        frame: for a slice taken out of an object by `frames.expand`: its number there.
+        tiles: for a slice of a mosaic: tiles along an edge of the picture.
+        stack_id: for a frame: StackID.
+        diffusion_direction: for a frame: DiffusionGradientOrientation.
     """
 
     path: str
@@ -142,6 +158,15 @@ class Instance:
     field_strength_t: float | None
     kvp: float | None
     kernel: str | None
+    lossy: bool = False
+    spacing_between_slices: float | None = None
+    pet: PetFields | None = None
+    mosaic: Mosaic | None = None
+    frames: tuple[Frame, ...] = ()
+    frame: int | None = None
+    tiles: int | None = None
+    stack_id: str | None = None
+    diffusion_direction: tuple[float, float, float] | None = None
 
     @property
     def dtype(self) -> np.dtype:
@@ -245,25 +270,26 @@ def open_instance(data: Bytes, *, path: str, file_bytes: int) -> Opened:
         HeaderCutError: `data` ends before the pixels but the file goes on.
     """
     ds, syntax, pixel_offset, pixel_length = _parse(data, file_bytes)
-    sop_class = _text(ds, "SOPClassUID") or ""
+    sop_class = values.text(ds, "SOPClassUID") or ""
     if sop_class in _NOT_IMAGES:
         raise Rejected(Reason.UNSUPPORTED, f"{_NOT_IMAGES[uid.UID(sop_class)]}, not an image")
-    series_uid = _text(ds, "SeriesInstanceUID")
-    rows, columns, bits = (_integer(ds, k) for k in ("Rows", "Columns", "BitsAllocated"))
+    series_uid = values.text(ds, "SeriesInstanceUID")
+    rows, columns, bits = (values.integer(ds, k) for k in ("Rows", "Columns", "BitsAllocated"))
     if series_uid is None or not rows or not columns or not bits:
         raise Rejected(Reason.UNREADABLE, "an image without SeriesInstanceUID, Rows, Columns or BitsAllocated")
-    slope, intercept = _number(ds, "RescaleSlope", 1.0), _number(ds, "RescaleIntercept", 0.0)
+    slope, intercept = values.number(ds, "RescaleSlope", 1.0), values.number(ds, "RescaleIntercept", 0.0)
     if not slope or not math.isfinite(slope) or intercept is None or not math.isfinite(intercept):
         raise Rejected(
             Reason.UNREADABLE, f"RescaleSlope {slope} and RescaleIntercept {intercept} give no physical values"
         )
-    stored = _integer(ds, "BitsStored") or bits
-    high = _integer(ds, "HighBit")
-    signed = _integer(ds, "PixelRepresentation") or 0
-    frames = _integer(ds, "NumberOfFrames") or 1
-    samples = _integer(ds, "SamplesPerPixel") or 1
-    row_column = _numbers(ds, "PixelSpacing", 2)
-    position, cosines = _numbers(ds, "ImagePositionPatient", 3), _numbers(ds, "ImageOrientationPatient", 6)
+    stored = values.integer(ds, "BitsStored") or bits
+    high = values.integer(ds, "HighBit")
+    signed = values.integer(ds, "PixelRepresentation") or 0
+    frames = values.integer(ds, "NumberOfFrames") or 1
+    samples = values.integer(ds, "SamplesPerPixel") or 1
+    row_column = values.numbers(ds, "PixelSpacing", 2)
+    position, cosines = values.numbers(ds, "ImagePositionPatient", 3), values.numbers(ds, "ImageOrientationPatient", 6)
+    modality, image_type = values.text(ds, "Modality") or "OT", values.texts(ds, "ImageType")
     missing = 0
     if syntax in _NATIVE and pixel_length != _UNDEFINED_LENGTH:  # of other syntaxes only decoding can tell
         there = min(pixel_length, file_bytes - pixel_offset)
@@ -273,32 +299,32 @@ def open_instance(data: Bytes, *, path: str, file_bytes: int) -> Opened:
         file_bytes=file_bytes,
         missing_pixel_bytes=missing,
         sop_class_uid=sop_class,
-        sop_instance_uid=_text(ds, "SOPInstanceUID") or "",
+        sop_instance_uid=values.text(ds, "SOPInstanceUID") or "",
         series_instance_uid=series_uid,
-        study_instance_uid=_text(ds, "StudyInstanceUID"),
-        frame_of_reference_uid=_text(ds, "FrameOfReferenceUID"),
-        patient_id=_text(ds, "PatientID"),
-        patient_sex=_text(ds, "PatientSex"),
-        age_years=_age_years(_text(ds, "PatientAge")),
-        study_date=_text(ds, "StudyDate"),
-        modality=_text(ds, "Modality") or "OT",
-        image_type=_texts(ds, "ImageType"),
-        instance_number=_integer(ds, "InstanceNumber"),
-        acquisition_number=_integer(ds, "AcquisitionNumber"),
-        echo_numbers=_integer(ds, "EchoNumbers"),
-        echo_time=_number(ds, "EchoTime"),
-        inversion_time=_number(ds, "InversionTime"),
-        diffusion_b_value=_number(ds, "DiffusionBValue"),
-        temporal_position_identifier=_integer(ds, "TemporalPositionIdentifier"),
-        trigger_time=_number(ds, "TriggerTime"),
+        study_instance_uid=values.text(ds, "StudyInstanceUID"),
+        frame_of_reference_uid=values.text(ds, "FrameOfReferenceUID"),
+        patient_id=values.text(ds, "PatientID"),
+        patient_sex=values.text(ds, "PatientSex"),
+        age_years=_age_years(values.text(ds, "PatientAge")),
+        study_date=values.text(ds, "StudyDate"),
+        modality=modality,
+        image_type=image_type,
+        instance_number=values.integer(ds, "InstanceNumber"),
+        acquisition_number=values.integer(ds, "AcquisitionNumber"),
+        echo_numbers=values.integer(ds, "EchoNumbers"),
+        echo_time=values.number(ds, "EchoTime"),
+        inversion_time=values.number(ds, "InversionTime"),
+        diffusion_b_value=values.number(ds, "DiffusionBValue"),
+        temporal_position_identifier=values.integer(ds, "TemporalPositionIdentifier"),
+        trigger_time=values.number(ds, "TriggerTime"),
         image_position_patient=position,  # type: ignore[arg-type]  # _numbers gives as many as it was asked for
         image_orientation_patient=cosines,  # type: ignore[arg-type]
         pixel_spacing=row_column,  # type: ignore[arg-type]
-        slice_thickness=_number(ds, "SliceThickness"),
+        slice_thickness=values.number(ds, "SliceThickness"),
         rows=rows,
         columns=columns,
         samples_per_pixel=samples,
-        photometric_interpretation=_text(ds, "PhotometricInterpretation") or "MONOCHROME2",
+        photometric_interpretation=values.text(ds, "PhotometricInterpretation") or "MONOCHROME2",
         bits_allocated=bits,
         bits_stored=stored,
         high_bit=stored - 1 if high is None else high,
@@ -308,13 +334,18 @@ def open_instance(data: Bytes, *, path: str, file_bytes: int) -> Opened:
         intercept=intercept,
         has_modality_lut="ModalityLUTSequence" in ds,
         padding=_padding(ds, bits, signed),
-        body_part=_text(ds, "BodyPartExamined"),
-        laterality=_text(ds, "ImageLaterality") or _text(ds, "Laterality"),
-        manufacturer=_text(ds, "Manufacturer"),
-        scanner_model=_text(ds, "ManufacturerModelName"),
-        field_strength_t=_number(ds, "MagneticFieldStrength"),
-        kvp=_number(ds, "KVP"),
-        kernel="\\".join(_texts(ds, "ConvolutionKernel")) or None,
+        body_part=values.text(ds, "BodyPartExamined"),
+        laterality=values.text(ds, "ImageLaterality") or values.text(ds, "Laterality"),
+        manufacturer=values.text(ds, "Manufacturer"),
+        scanner_model=values.text(ds, "ManufacturerModelName"),
+        field_strength_t=values.number(ds, "MagneticFieldStrength"),
+        kvp=values.number(ds, "KVP"),
+        kernel="\\".join(values.texts(ds, "ConvolutionKernel")) or None,
+        lossy=syntax in _LOSSY or values.text(ds, "LossyImageCompression") == "01",
+        spacing_between_slices=values.number(ds, "SpacingBetweenSlices"),
+        pet=pet.pet_fields(ds) if modality == "PT" else None,
+        mosaic=csa.mosaic_of(ds) if "MOSAIC" in image_type else None,
+        frames=functional_groups.frames_of(ds),
     )
     return Opened(instance, syntax, pixel_offset, pixel_length)
 
@@ -322,32 +353,54 @@ def open_instance(data: Bytes, *, path: str, file_bytes: int) -> Opened:
 def pixels(data: Bytes, opened: Opened | None = None) -> StoredSlice:
     """Pixels of a single-frame grey instance, and how they become physical values.
 
-    Stored values are as PS3.5 8.1.1 defines them: BitsStored bits ending at HighBit, sign-extended where
-    PixelRepresentation is 1; other bits are not pixels. MONOCHROME1 (low is bright) is mirrored within the range of the
-    stored bits, here and nowhere else, except in CT and PET, whose numbers are HU and activity however they are
-    displayed.
-
     Args:
         data: the whole file.
         opened: from `open_instance`, where the caller has it already.
 
     Raises:
-        Rejected: TRUNCATED, fewer pixels than announced; UNREADABLE, they cannot be decoded; UNSUPPORTED, colour, 1 or
-            64 bits, a modality LUT; MULTIFRAME; else as `read_instance` does.
+        Rejected: MULTIFRAME, several frames or a mosaic, for which see `frames`; else as `stored_frames` does.
     """
     opened = opened or open_instance(data, path="", file_bytes=len(data))
+    check_readable(opened.instance)
+    return finished(stored_frames(data, opened)[0], opened.instance)
+
+
+def stored_frames(data: Bytes, opened: Opened) -> npt.NDArray[Any]:
+    """Pixels of a grey instance as its file holds them: shape (frames, rows, columns), for `finished` to make values of.
+
+    Args:
+        data: the whole file; the array may be a read-only view of it.
+        opened: from `open_instance`.
+
+    Raises:
+        Rejected: TRUNCATED, fewer pixels than announced; UNREADABLE, they cannot be decoded; UNSUPPORTED, colour, 1 or
+            64 bits, a modality LUT.
+    """
     instance, syntax = opened.instance, opened.transfer_syntax
-    check_readable(instance)
+    check_grey(instance)
     if instance.missing_pixel_bytes:
         raise Rejected(Reason.TRUNCATED, f"the pixels are {instance.missing_pixel_bytes} bytes short")
     big = syntax == uid.ExplicitVRBigEndian
+    shape = (instance.number_of_frames, instance.rows, instance.columns)
     if syntax in _NATIVE and not (big and instance.bits_allocated == 8):  # there pairs of bytes may be swapped
         dtype = instance.dtype.newbyteorder(">" if big else "<")
-        stored = np.frombuffer(data, dtype, count=instance.rows * instance.columns, offset=opened.pixel_offset)
-        stored = stored.astype(instance.dtype, copy=False).reshape(instance.rows, instance.columns)
-    else:
-        stored = _decoded(data, opened)
-    stored = _stored_bits(stored, instance)
+        stored = np.frombuffer(data, dtype, count=math.prod(shape), offset=opened.pixel_offset)
+        return stored.astype(instance.dtype, copy=False).reshape(shape)
+    return _decoded(data, opened, shape)
+
+
+def finished(stored_yx: npt.NDArray[Any], instance: Instance) -> StoredSlice:
+    """One slice of stored values, from the words that its file holds.
+
+    Stored values are as PS3.5 8.1.1 defines them: BitsStored bits ending at HighBit, sign-extended where
+    PixelRepresentation is 1; other bits are not pixels. MONOCHROME1 (low is bright) is mirrored within the range of the
+    stored bits, here and nowhere else, except in CT and PET, whose numbers are HU and activity however they are
+    displayed.
+
+    Raises:
+        Rejected: UNREADABLE, the bits do not fit in the word.
+    """
+    stored = _stored_bits(stored_yx, instance)
     padding = instance.padding
     if instance.photometric_interpretation == "MONOCHROME1" and instance.modality not in _CALIBRATED:
         # The sum of the lowest and the highest value: (0, 2**n - 1) or (-2**(n-1), 2**(n-1) - 1).
@@ -361,12 +414,21 @@ def check_readable(instance: Instance) -> None:
     """Refuse an instance whose pixels this version does not turn into a slice.
 
     Raises:
-        Rejected: MULTIFRAME, several frames or a Siemens mosaic of them; UNSUPPORTED, colour, 1 or 64 bits, a modality LUT.
+        Rejected: MULTIFRAME, several frames or a Siemens mosaic of them; UNSUPPORTED as `check_grey`.
     """
     if instance.number_of_frames > 1 or instance.sop_class_uid in _ENHANCED:
         raise Rejected(Reason.MULTIFRAME, f"a multi-frame object of {instance.number_of_frames} frames")
     if "MOSAIC" in instance.image_type:
         raise Rejected(Reason.MULTIFRAME, "a Siemens mosaic: one instance shows all slices side by side")
+    check_grey(instance)
+
+
+def check_grey(instance: Instance) -> None:
+    """Refuse pixels that are no grey numbers, in one frame or in many.
+
+    Raises:
+        Rejected: UNSUPPORTED, colour, 1 or 64 bits, a modality LUT.
+    """
     if instance.samples_per_pixel != 1 or not instance.photometric_interpretation.startswith("MONOCHROME"):
         raise Rejected(
             Reason.UNSUPPORTED,
@@ -378,7 +440,7 @@ def check_readable(instance: Instance) -> None:
         raise Rejected(Reason.UNSUPPORTED, "a modality LUT instead of RescaleSlope and RescaleIntercept")
 
 
-def _decoded(data: Bytes, opened: Opened) -> npt.NDArray[Any]:
+def _decoded(data: Bytes, opened: Opened, shape: tuple[int, int, int]) -> npt.NDArray[Any]:
     instance, syntax = opened.instance, opened.transfer_syntax
     if opened.pixel_length == _UNDEFINED_LENGTH:
         _check_fragments(data, opened.pixel_offset)
@@ -392,11 +454,9 @@ def _decoded(data: Bytes, opened: Opened) -> npt.NDArray[Any]:
         raise Rejected(
             Reason.UNREADABLE, f"the {syntax.name} stream cannot be decoded ({type(error).__name__})"
         ) from error
-    if stored.shape != (instance.rows, instance.columns):
-        raise Rejected(
-            Reason.UNREADABLE, f"expected {instance.rows}×{instance.columns} pixels, the stream holds {stored.shape}"
-        )
-    return stored.astype(instance.dtype, copy=False)
+    if stored.shape != (shape if shape[0] > 1 else shape[1:]):
+        raise Rejected(Reason.UNREADABLE, f"expected {shape} pixels, the stream holds {stored.shape}")
+    return stored.reshape(shape).astype(instance.dtype, copy=False)
 
 
 def _check_fragments(data: Bytes, offset: int) -> None:
@@ -438,47 +498,6 @@ def _padding(ds: Dataset, bits: int, signed: int) -> int | None:
     if signed and value >= 1 << (bits - 1):  # written as US beside signed pixels
         return value - (1 << bits)
     return value + (1 << bits) if not signed and value < 0 else value
-
-
-def _raw(ds: Dataset, keyword: str) -> Any:
-    try:
-        return ds.get(keyword)
-    except (ValueError, TypeError, OverflowError, KeyError, NotImplementedError, struct.error):
-        return None  # a value that its VR does not allow says nothing
-
-
-def _text(ds: Dataset, keyword: str) -> str | None:
-    value = _raw(ds, keyword)
-    return None if value is None else (str(value).strip("\0 ") or None)
-
-
-def _texts(ds: Dataset, keyword: str) -> tuple[str, ...]:
-    value = _raw(ds, keyword)
-    if value is None or isinstance(value, str):
-        return (value,) if value else ()
-    return tuple(str(v).strip() for v in value)
-
-
-def _numbers(ds: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
-    value = _raw(ds, keyword)
-    try:
-        numbers = tuple(float(v) for v in value)
-    except (TypeError, ValueError):
-        return None
-    return numbers if len(numbers) == count and all(math.isfinite(n) for n in numbers) else None
-
-
-def _number(ds: Dataset, keyword: str, default: float | None = None) -> float | None:
-    value = _raw(ds, keyword)
-    try:
-        return default if value in (None, "") else float(value)
-    except (TypeError, ValueError):
-        return default
-
-
-def _integer(ds: Dataset, keyword: str) -> int | None:
-    number = _number(ds, keyword)
-    return int(number) if number is not None and math.isfinite(number) else None
 
 
 def _age_years(text: str | None) -> float | None:
