@@ -188,7 +188,7 @@ def _split(instances: Sequence[Instance], key: Key) -> list[tuple[Instance, ...]
 
 def _values(keys: dict[str, Key], instance: Instance) -> str:
     shown = {name: key(instance) for name, key in keys.items()}
-    return ", ".join(f"{n} {'/'.join(v) if isinstance(v, tuple) else v}" for n, v in shown.items())
+    return ", ".join(f"{n} {'/'.join(map(str, v)) if isinstance(v, tuple) else v}" for n, v in shown.items())
 
 
 def _joined(*reasons: str) -> str:
