@@ -171,7 +171,7 @@ def time_points(instances: Sequence[Instance]) -> tuple[str, list[tuple[Instance
     for name, key in TIMES.items():
         pieces = _split(instances, key)
         if len(pieces) > 1 and all(_once_each(p) and len(p) >= MIN_SLICES for p in pieces):
-            return name, sorted(pieces, key=lambda p: (key(p[0]) is not None, key(p[0])))  # type: ignore[arg-type,return-value]
+            return name, sorted(pieces, key=lambda p: (key(p[0]) is not None, key(p[0])))
     return "", []
 
 

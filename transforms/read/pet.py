@@ -228,7 +228,7 @@ def _scan_start(fields: Sequence[PetFields]) -> tuple[float, str]:
     if not acquired:
         raise Rejected(Reason.NO_SUV, "no AcquisitionDate and AcquisitionTime")
     backwards = [
-        f.acquired_s - f.frame_reference_s + _average_s(f)
+        f.acquired_s - (f.frame_reference_s or 0.0) + _average_s(f)
         for f in fields
         if f.acquired_s is not None and _positive(f.frame_reference_s) and _positive(f.frame_duration_s)
     ]
