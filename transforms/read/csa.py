@@ -13,9 +13,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from pydicom.dataset import Dataset
-
 from transforms.read import values
+from transforms.read.values import Attributes
 
 CSA_BLOCK, CSA_IMAGE_HEADER = 0x00290010, 0x00291010
 PRIVATE_TAGS = (CSA_BLOCK, CSA_IMAGE_HEADER)
@@ -37,7 +36,7 @@ class Mosaic:
     normal: tuple[float, float, float]
 
 
-def mosaic_of(ds: Dataset) -> Mosaic | None:
+def mosaic_of(ds: Attributes) -> Mosaic | None:
     """What the CSA image header says of a mosaic; None where it is missing, damaged or silent."""
     data = values.raw(ds, CSA_IMAGE_HEADER)
     if not isinstance(data, bytes) or values.text(ds, CSA_BLOCK) != _CREATOR:

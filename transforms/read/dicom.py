@@ -26,8 +26,10 @@ from mdfp.errors import MdfpError
 from schemas.reasons import Reason
 from transforms.read import csa, functional_groups, pet, values
 from transforms.read.csa import Mosaic
+from transforms.read.fast_header import Scanner
 from transforms.read.functional_groups import Frame
 from transforms.read.pet import PetFields
+from transforms.read.values import Attributes
 from transforms.rejected import Rejected
 from transforms.scratch import Bytes
 
@@ -78,6 +80,7 @@ _KEYWORDS = (
     "LossyImageCompression", *pet.KEYWORDS, *functional_groups.KEYWORDS,
 )  # fmt: skip
 _TAGS: list[Any] = [*map(tag_for_keyword, _KEYWORDS), *pet.PRIVATE_TAGS, *csa.PRIVATE_TAGS]
+_SCANNER = Scanner(_KEYWORDS, lambda found: found.get("Modality") == "PT" or "MOSAIC" in (found.get("ImageType") or ()))
 
 
 class HeaderCutError(MdfpError):
@@ -208,8 +211,23 @@ class Opened:
     pixel_length: int
 
 
-def _parse(data: Bytes, file_bytes: int) -> tuple[Dataset, uid.UID, int, int]:
+def _parse(data: Bytes, file_bytes: int) -> tuple[Attributes, uid.UID, int, int]:
     """The allowed attributes, the transfer syntax, and where the pixels lie; nothing behind is read."""
+    attributes: Attributes
+    if fast := _SCANNER.scan(data):
+        attributes, syntax, tag = fast, fast.transfer_syntax, fast.pixel_tag
+        offset, length = fast.pixel_offset, fast.pixel_length
+    else:
+        attributes, syntax, tag, offset, length = _parse_slowly(data, file_bytes)
+    if tag in _FLOAT_PIXEL_DATA:
+        raise Rejected(Reason.UNSUPPORTED, "pixels in floating point (Float Pixel Data)")
+    if syntax not in _NATIVE and syntax not in _DECODED:
+        raise Rejected(Reason.UNSUPPORTED, f"transfer syntax {syntax}")
+    return attributes, syntax, offset, length
+
+
+def _parse_slowly(data: Bytes, file_bytes: int) -> tuple[Dataset, uid.UID, int, int, int]:
+    """By pydicom: the data set, its transfer syntax, and tag, offset and length of its pixels."""
     found: list[tuple[int, int, int]] = []
     stream = io.BytesIO(data)
 
@@ -223,16 +241,7 @@ def _parse(data: Bytes, file_bytes: int) -> tuple[Dataset, uid.UID, int, int]:
         dataset = read_partial(stream, at_pixels, specific_tags=_TAGS)
     except InvalidDicomError as error:
         raise Rejected(Reason.UNREADABLE, "not DICOM: there is no DICM prefix at byte 128") from error
-    except (
-        EOFError,
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        NotImplementedError,
-        struct.error,
-        OSError,
-    ) as error:
+    except values.DAMAGED as error:
         if len(data) < file_bytes:
             raise HeaderCutError(f"{len(data)} of {file_bytes} bytes do not hold the header") from error
         raise Rejected(Reason.UNREADABLE, f"a damaged DICOM header ({type(error).__name__})") from error
@@ -241,12 +250,7 @@ def _parse(data: Bytes, file_bytes: int) -> tuple[Dataset, uid.UID, int, int]:
             raise HeaderCutError(f"{len(data)} of {file_bytes} bytes end before the pixels")
         raise Rejected(Reason.NO_PIXELS, "a DICOM object without pixels")
     tag, length, offset = found[0]
-    if tag in _FLOAT_PIXEL_DATA:
-        raise Rejected(Reason.UNSUPPORTED, "pixels in floating point (Float Pixel Data)")
-    syntax = dataset.file_meta.get("TransferSyntaxUID", uid.ImplicitVRLittleEndian)
-    if syntax not in _NATIVE and syntax not in _DECODED:
-        raise Rejected(Reason.UNSUPPORTED, f"transfer syntax {syntax}")
-    return dataset, syntax, offset, length
+    return dataset, dataset.file_meta.get("TransferSyntaxUID", uid.ImplicitVRLittleEndian), tag, offset, length
 
 
 def read_instance(data: Bytes, *, path: str, file_bytes: int) -> Instance:
@@ -450,7 +454,7 @@ def _decoded(data: Bytes, opened: Opened, shape: tuple[int, int, int]) -> npt.ND
             raise RuntimeError(f"no decoder installed for {syntax.name}: {decoder.missing_dependencies}")
     try:
         stored = pixel_array(pydicom.dcmread(io.BytesIO(data)), raw=True)
-    except (RuntimeError, ValueError, NotImplementedError, AttributeError, IndexError, EOFError, struct.error) as error:
+    except (RuntimeError, *values.DAMAGED) as error:
         raise Rejected(
             Reason.UNREADABLE, f"the {syntax.name} stream cannot be decoded ({type(error).__name__})"
         ) from error
@@ -487,7 +491,7 @@ def _stored_bits(stored: npt.NDArray[Any], instance: Instance) -> npt.NDArray[An
     return (stored << above) >> (above + below)
 
 
-def _padding(ds: Dataset, bits: int, signed: int) -> int | None:
+def _padding(ds: Attributes, bits: int, signed: int) -> int | None:
     value = ds.get("PixelPaddingValue")
     if (
         isinstance(value, bytes) and len(value) == 2

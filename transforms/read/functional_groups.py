@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pydicom.dataset import Dataset
 
 from transforms.read import values
+from transforms.read.values import Attributes
 
 KEYWORDS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 
@@ -46,7 +47,7 @@ class Frame:
     diffusion_direction: tuple[float, float, float] | None
 
 
-def frames_of(ds: Dataset) -> tuple[Frame, ...]:
+def frames_of(ds: Attributes) -> tuple[Frame, ...]:
     """The frames of an object, in their order; empty where it has no functional groups."""
     items = values.raw(ds, "PerFrameFunctionalGroupsSequence")
     if not items:

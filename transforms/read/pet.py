@@ -25,6 +25,7 @@ from pydicom.dataset import Dataset
 
 from schemas.reasons import Reason
 from transforms.read import values
+from transforms.read.values import Attributes
 from transforms.rejected import Rejected
 
 GE_BLOCK, GE_SCAN_START = 0x00090010, 0x0009100D
@@ -106,7 +107,7 @@ class SuvFactors:
     note: str
 
 
-def pet_fields(ds: Dataset) -> PetFields:
+def pet_fields(ds: Attributes) -> PetFields:
     """The fields of a header."""
     items = values.raw(ds, "RadiopharmaceuticalInformationSequence")
     dose = values.first_item(ds, "RadiopharmaceuticalInformationSequence") or Dataset()

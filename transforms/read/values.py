@@ -5,29 +5,41 @@ from __future__ import annotations
 import datetime
 import math
 import struct
-from typing import Any
+from typing import Any, Protocol
 
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 
 _DAY_S = 86400.0
-_DAMAGED = (
+DAMAGED = (
     ValueError, TypeError, OverflowError, KeyError, IndexError, NotImplementedError, AttributeError, EOFError, OSError,
-    struct.error,
+    struct.error, BytesLengthException,
 )  # fmt: skip
 """What pydicom raises on values that are not what their VR says."""
 
 
-def raw(ds: Dataset, key: str | int) -> Any:
+class Attributes(Protocol):
+    """Values by keyword: a pydicom data set, or what `fast_header` makes of one."""
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """The value of a keyword."""
+
+    def __contains__(self, key: Any) -> bool:
+        """Whether it is there."""
+
+
+def raw(ds: Attributes, key: str | int) -> Any:
     """The value of a keyword or, for private elements, of a tag; None where it is absent or its VR forbids it."""
     try:
         if isinstance(key, str):
             return ds.get(key)
-        return ds[key].value if key in ds else None
-    except _DAMAGED:
+        element = ds.get(key) if key in ds else None
+        return None if element is None else element.value
+    except DAMAGED:
         return None
 
 
-def text(ds: Dataset, key: str | int) -> str | None:
+def text(ds: Attributes, key: str | int) -> str | None:
     """Its value as text; bytes of an unknown VR are read as ASCII. None where empty."""
     value = raw(ds, key)
     if isinstance(value, bytes):
@@ -35,7 +47,7 @@ def text(ds: Dataset, key: str | int) -> str | None:
     return None if value is None else (str(value).strip("\0 ") or None)
 
 
-def texts(ds: Dataset, key: str | int) -> tuple[str, ...]:
+def texts(ds: Attributes, key: str | int) -> tuple[str, ...]:
     """All its values as text."""
     value = raw(ds, key)
     if value is None or isinstance(value, str):
@@ -43,7 +55,7 @@ def texts(ds: Dataset, key: str | int) -> tuple[str, ...]:
     return tuple(str(v).strip() for v in value)
 
 
-def numbers(ds: Dataset, key: str | int, count: int) -> tuple[float, ...] | None:
+def numbers(ds: Attributes, key: str | int, count: int) -> tuple[float, ...] | None:
     """Exactly `count` finite numbers, or None."""
     value = raw(ds, key)
     try:
@@ -53,7 +65,7 @@ def numbers(ds: Dataset, key: str | int, count: int) -> tuple[float, ...] | None
     return found if len(found) == count and all(math.isfinite(n) for n in found) else None
 
 
-def number(ds: Dataset, key: str | int, default: float | None = None) -> float | None:
+def number(ds: Attributes, key: str | int, default: float | None = None) -> float | None:
     """Its value as a number, which may be not finite; `default` where there is none."""
     value = raw(ds, key)
     if isinstance(value, bytes):
@@ -64,18 +76,18 @@ def number(ds: Dataset, key: str | int, default: float | None = None) -> float |
         return default
 
 
-def integer(ds: Dataset, key: str | int) -> int | None:
+def integer(ds: Attributes, key: str | int) -> int | None:
     """Its value as an integer, None where it is no finite number."""
     found = number(ds, key)
     return int(found) if found is not None and math.isfinite(found) else None
 
 
-def first_item(ds: Dataset, keyword: str) -> Dataset | None:
+def first_item(ds: Attributes, keyword: str) -> Dataset | None:
     """The first item of a sequence; None where there is none."""
     value = raw(ds, keyword)
     try:
         return value[0] if value else None
-    except _DAMAGED:
+    except DAMAGED:
         return None
 
 

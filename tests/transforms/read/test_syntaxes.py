@@ -65,7 +65,13 @@ LOSSY: list[tuple[str, uid.UID, Encode, int, float]] = [
     ("JPEG baseline", uid.JPEGBaseline8Bit, jpeg(level=95), 8, 3.0),
     ("JPEG extended", uid.JPEGExtended12Bit, jpeg(level=95, bitspersample=12), 12, 48.0),
     ("JPEG-LS near", uid.JPEGLSNearLossless, lambda a: imagecodecs.jpegls_encode(a, level=2), 8, 2.0),
-    ("JPEG 2000", uid.JPEG2000, lambda a: imagecodecs.jpeg2k_encode(a, level=75, codecformat="j2k"), 12, 40.0),
+    (
+        "JPEG 2000",
+        uid.JPEG2000,
+        lambda a: imagecodecs.jpeg2k_encode(a, level=75, codecformat="j2k", bitspersample=12),
+        12,
+        40.0,
+    ),
 ]
 
 
