@@ -100,12 +100,14 @@ class Objects:
 
 
 def partitions(slices: Sequence[Instance]) -> list[clusters.Part]:
-    """The volumes that slices are, by geometry and then by content.
-
-    Raises:
-        Rejected: TEMPORAL.
-    """
-    return [piece for part in clusters.by_geometry(slices) for piece in clusters.by_content(part)]
+    """The volumes that slices are, by geometry and then by content; without those that are series over time."""
+    pieces: list[clusters.Part] = []
+    for part in clusters.by_geometry(slices):
+        try:
+            pieces += clusters.by_content(part)
+        except Rejected:
+            continue
+    return pieces
 
 
 def stored_dtype(slices: Sequence[Instance]) -> np.dtype:

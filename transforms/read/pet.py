@@ -38,7 +38,7 @@ _GE_CREATOR, _PHILIPS_CREATOR = "GEMS_PETD_01", "PHILIPS PET PRIVATE GROUP"
 KEYWORDS = (
     "Units", "SUVType", "DecayCorrection", "CorrectedImage", "PatientWeight", "SeriesDate", "SeriesTime",
     "AcquisitionDate", "AcquisitionTime", "FrameReferenceTime", "ActualFrameDuration",
-    "RadiopharmaceuticalInformationSequence",
+    "RadiopharmaceuticalInformationSequence", "NumberOfSlices",
 )  # fmt: skip
 
 MIN_DOSE_BQ = 1e5
@@ -73,6 +73,7 @@ class PetFields:
         frame_duration_s: ActualFrameDuration.
         philips_suv: Philips' factor from values to SUVbw.
         philips_activity: Philips' factor from values to Bq/ml.
+        slices: NumberOfSlices: how many the volume has.
     """
 
     units: str | None = None
@@ -92,6 +93,7 @@ class PetFields:
     frame_duration_s: float | None = None
     philips_suv: float | None = None
     philips_activity: float | None = None
+    slices: int | None = None
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,7 @@ def pet_fields(ds: Attributes) -> PetFields:
         frame_duration_s=_seconds(values.number(ds, "ActualFrameDuration")),
         philips_suv=values.number(ds, PHILIPS_SUV_FACTOR) if philips else None,
         philips_activity=values.number(ds, PHILIPS_ACTIVITY_FACTOR) if philips else None,
+        slices=values.integer(ds, "NumberOfSlices"),
     )
 
 

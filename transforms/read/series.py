@@ -102,18 +102,21 @@ def diagnose(instances: Sequence[Instance], *, name: str = "image") -> Diagnosis
         )
         parts = []
     left_out = len(ordered) - len({i.path for i in fit})
+    pieces: list[clusters.Part] = []
     for part in parts:
         try:
-            for piece in clusters.by_content(part):
-                try:
-                    slices, suv = to_suv(_whole(piece))
-                    volume = _volume(piece, measure(slices), name, left_out, suv)
-                    numbers = sorted(i.frame or 0 for i in piece.instances)
-                    found.append((numbers, _numbered(volume, piece, fit)))
-                except Rejected as verdict:
-                    rejects.append(_reject(verdict, piece.instances))
+            pieces += clusters.by_content(part)
         except Rejected as verdict:
             rejects.append(_reject(verdict, part.instances))
+    for piece in pieces:
+        try:
+            slices, suv = to_suv(_whole(piece))
+            among = f"one of {len(pieces)} volumes of its series, one expected: {piece.why}" if piece.why else ""
+            volume = _volume(measure(slices), name, left_out, among, suv)
+            numbers = sorted(i.frame or 0 for i in piece.instances)
+            found.append((numbers, _numbered(volume, piece, fit)))
+        except Rejected as verdict:
+            rejects.append(_reject(verdict, piece.instances))
     volumes = tuple(v for _, v in sorted(found, key=lambda f: (f[1].paths, f[0])))
     rejects.sort(key=lambda r: r.paths)
     return Diagnosis(volumes, tuple(rejects))
@@ -164,13 +167,13 @@ def _reject(verdict: Rejected, members: Sequence[Instance]) -> SeriesReject:
     return SeriesReject(verdict.reason, f"{verdict.detail} ({count})", paths, members[0])
 
 
-def _volume(part: clusters.Part, stack: Stack, name: str, left_out: int, suv: str) -> SeriesVolume:
+def _volume(stack: Stack, name: str, left_out: int, among: str, suv: str) -> SeriesVolume:
     check_affine(stack.affine_ras)
     flat = [i for slot in stack.slots for i in slot]
     first = flat[0]
     findings = [Finding(code, name, detail) for code, detail in stack.ailments]
-    if part.why:
-        findings.append(Finding("mixed", name, f"one of several volumes of its series: {part.why}"))
+    if among:
+        findings.append(Finding("mixed", name, among))
     if left_out:
         findings.append(Finding("left_out", name, f"{left_out} instances of the series are no slices of a volume"))
     scale, offset = 1.0, 0.0
@@ -182,6 +185,10 @@ def _volume(part: clusters.Part, stack: Stack, name: str, left_out: int, suv: st
         findings.append(Finding("rescale_varies", name, f"RescaleSlope runs from {min(slopes):g} to {max(slopes):g}"))
     if suv:
         findings.append(Finding("suv", name, suv))
+    announced = first.pet.slices if first.pet is not None else None
+    if announced is not None and announced > len(stack.slots):
+        detail = f"the header announces {announced} slices (NumberOfSlices), {len(stack.slots)} are here"
+        findings.append(Finding("incomplete", name, detail))
     if lossy := sum(i.lossy for i in flat):
         findings.append(Finding("lossy", name, f"{lossy} of {len(flat)} slices were compressed with loss"))
     sizes = {i.path: i.file_bytes for i in flat}
@@ -190,7 +197,7 @@ def _volume(part: clusters.Part, stack: Stack, name: str, left_out: int, suv: st
         kind = "mosaic" if first.tiles else "multiframe"
         findings.append(Finding(kind, name, f"{len(flat)} slices from {len(sizes)} objects"))
         verdict = kind if verdict == "regular" else verdict
-    if part.why and verdict in ("regular", "multiframe", "mosaic"):
+    if among and verdict in ("regular", "multiframe", "mosaic"):
         verdict = "mixed"
     header = array_header(
         name=name,

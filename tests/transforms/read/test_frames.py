@@ -147,6 +147,19 @@ class TestEnhanced:
         assert [v.header.spacing_xyz_mm[2] for v in diagnosis.volumes] == [2.0, 1.0]  # type: ignore[index]
         assert "StackID 1" in diagnosis.volumes[0].findings[0].detail
 
+    def test_a_volume_beside_a_series_over_time_is_found_again(self, slice_bytes: SliceBytes) -> None:
+        turned = {"PlaneOrientationSequence": [item(ImageOrientationPatient=[0.96, 0.28, 0, -0.28, 0.96, 0])]}
+        frames = [
+            *(frame(z, FrameContentSequence=[item(TemporalPositionIndex=t)]) for t in (1, 2) for z in (0.0, 2.0)),
+            *(frame(z, **turned) for z in (0.0, 3.0)),
+        ]
+        files = [("a", multiframe(slice_bytes, frames))]
+        diagnosis = diagnosed(files)
+        assert [r.reason for r in diagnosis.rejects] == [Reason.TEMPORAL]
+        assert "4 slices of 1 instances" in diagnosis.rejects[0].detail
+        (found,) = diagnosis.volumes
+        np.testing.assert_array_equal(read(files, found).array_zyx, stacked([4, 5]))
+
     def test_a_series_of_objects_with_frames_is_one_volume(self, slice_bytes: SliceBytes) -> None:
         files = [
             ("b", multiframe(slice_bytes, [frame(4.0), frame(6.0)], name="2")),

@@ -206,6 +206,16 @@ def test_one_slope_keeps_the_integers_and_scales_them(series_of: Callable[..., A
     assert volume.scale == found.header.scale == pytest.approx(2 * BODY / decay(3600), rel=1e-12)
 
 
+def test_slices_that_the_header_announces_and_are_not_there_are_a_finding(series_of: Callable[..., Any]) -> None:
+    for announced, codes in ((9, ["suv", "incomplete"]), (4, ["suv"])):
+        files = series_of(ZS, **pet_fields(NumberOfSlices=announced))
+        (found,) = series.diagnose([dicom.read_instance(d, path=p, file_bytes=len(d)) for p, d in files]).volumes
+        assert [f.code for f in found.findings] == codes
+    files = series_of(ZS, **pet_fields(NumberOfSlices=9))
+    (found,) = series.diagnose([dicom.read_instance(d, path=p, file_bytes=len(d)) for p, d in files]).volumes
+    assert found.findings[-1].detail == "the header announces 9 slices (NumberOfSlices), 4 are here"
+
+
 def test_private_factors_are_read_under_their_makers_name_only(series_of: Callable[..., Any]) -> None:
     def counts(creator: str) -> series.Diagnosis:
         block = Dataset()
