@@ -15,6 +15,7 @@ import numpy.typing as npt
 from schemas.reasons import Reason
 from transforms.read.dicom import Instance
 from transforms.read.functional_groups import Frame
+from transforms.read.pet import UCUM_UNITS
 from transforms.rejected import Rejected
 
 NORMAL_TOLERANCE = 0.01
@@ -53,6 +54,15 @@ def _frames(instance: Instance) -> tuple[Instance, ...]:
 def _single(instance: Instance, frame: Frame, number: int) -> Instance:
     slope = instance.slope if frame.slope is None else frame.slope
     intercept = instance.intercept if frame.intercept is None else frame.intercept
+    pet = instance.pet
+    if (
+        pet is not None
+        and frame.units in UCUM_UNITS
+        and frame.real_slope is not None
+        and frame.real_intercept is not None
+    ):
+        pet = replace(pet, units=UCUM_UNITS[frame.units])
+        slope, intercept = frame.real_slope, frame.real_intercept
     if not slope or not math.isfinite(slope) or not math.isfinite(intercept):
         raise Rejected(
             Reason.UNREADABLE, f"RescaleSlope {slope} and RescaleIntercept {intercept} give no physical values"
@@ -70,6 +80,7 @@ def _single(instance: Instance, frame: Frame, number: int) -> Instance:
         slice_thickness=frame.slice_thickness,
         slope=slope,
         intercept=intercept,
+        pet=pet,
         stack_id=frame.stack_id,
         temporal_position_identifier=frame.temporal_position,
         trigger_time=frame.trigger_time,

@@ -29,6 +29,9 @@ class Frame:
         stack_id: StackID: frames of one stack lie on one grid.
         diffusion_direction: DiffusionGradientOrientation.
         slope: RescaleSlope of the PixelValueTransformationSequence, None where it has none.
+        units: code of the units of the first real-world value mapping.
+        real_slope: RealWorldValueSlope of that mapping.
+        real_intercept: RealWorldValueIntercept of that mapping.
     """
 
     image_position_patient: tuple[float, float, float] | None
@@ -45,6 +48,9 @@ class Frame:
     inversion_time: float | None
     diffusion_b_value: float | None
     diffusion_direction: tuple[float, float, float] | None
+    units: str | None = None
+    real_slope: float | None = None
+    real_intercept: float | None = None
 
 
 def frames_of(ds: Attributes) -> tuple[Frame, ...]:
@@ -67,7 +73,7 @@ def _frame(own: Dataset, shared: Dataset) -> Frame:
     measures, rescale = group("PixelMeasuresSequence"), group("PixelValueTransformationSequence")
     content, diffusion = group("FrameContentSequence"), group("MRDiffusionSequence")
     direction = values.first_item(diffusion, "DiffusionGradientDirectionSequence") or Dataset()
-    kind = group(*_FRAME_TYPES)
+    kind, real = group(*_FRAME_TYPES), group("RealWorldValueMappingSequence")
     return Frame(
         image_position_patient=values.numbers(group("PlanePositionSequence"), "ImagePositionPatient", 3),  # type: ignore[arg-type]
         image_orientation_patient=values.numbers(group("PlaneOrientationSequence"), "ImageOrientationPatient", 6),  # type: ignore[arg-type]
@@ -83,4 +89,7 @@ def _frame(own: Dataset, shared: Dataset) -> Frame:
         inversion_time=values.number(group("MRModifierSequence"), "InversionTimes"),
         diffusion_b_value=values.number(diffusion, "DiffusionBValue"),
         diffusion_direction=values.numbers(direction, "DiffusionGradientOrientation", 3),  # type: ignore[arg-type]
+        units=values.text(values.first_item(real, "MeasurementUnitsCodeSequence") or Dataset(), "CodeValue"),
+        real_slope=values.number(real, "RealWorldValueSlope"),
+        real_intercept=values.number(real, "RealWorldValueIntercept"),
     )

@@ -12,6 +12,8 @@ moment the activity is corrected to, DecayCorrection says; how the moment is fou
 | BQML | NONE | weight / (dose · 2^(-(moment of the slice - injection) / half life)), for each slice |
 | CNTS | any | Philips' SUV factor (7053,1000); else its activity factor (7053,1009), then as BQML |
 
+Enhanced PET (PS3.3 C.8.22) has the unit in its RealWorldValueMappingSequence and the moment in DecayCorrectionDateTime.
+
 Powers and logarithms are taken with `decimal`, whose results do not depend on the processor's mathematical library.
 """
 
@@ -33,12 +35,16 @@ PHILIPS_BLOCK, PHILIPS_SUV_FACTOR, PHILIPS_ACTIVITY_FACTOR = 0x70530010, 0x70531
 PRIVATE_TAGS = (GE_BLOCK, GE_SCAN_START, PHILIPS_BLOCK, PHILIPS_SUV_FACTOR, PHILIPS_ACTIVITY_FACTOR)
 """Private elements that are read, at the place their blocks always have in PET files."""
 
+UCUM_UNITS = {"Bq/ml": "BQML", "{SUVbw}g/ml": "GML", "g/ml{SUVbw}": "GML"}
+"""Measurement units of a real-world value mapping (PS3.16 CID 84, CID 85, and the order of words of older files)."""
+
 _GE_CREATOR, _PHILIPS_CREATOR = "GEMS_PETD_01", "PHILIPS PET PRIVATE GROUP"
 
 KEYWORDS = (
     "Units", "SUVType", "DecayCorrection", "CorrectedImage", "PatientWeight", "SeriesDate", "SeriesTime",
     "AcquisitionDate", "AcquisitionTime", "FrameReferenceTime", "ActualFrameDuration",
-    "RadiopharmaceuticalInformationSequence", "NumberOfSlices",
+    "RadiopharmaceuticalInformationSequence", "NumberOfSlices", "DecayCorrected", "DecayCorrectionDateTime",
+    "AttenuationCorrected",
 )  # fmt: skip
 
 MIN_DOSE_BQ = 1e5
@@ -74,6 +80,7 @@ class PetFields:
         philips_suv: Philips' factor from values to SUVbw.
         philips_activity: Philips' factor from values to Bq/ml.
         slices: NumberOfSlices: how many the volume has.
+        corrected_to_s: DecayCorrectionDateTime of Enhanced PET.
     """
 
     units: str | None = None
@@ -94,6 +101,7 @@ class PetFields:
     philips_suv: float | None = None
     philips_activity: float | None = None
     slices: int | None = None
+    corrected_to_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -118,8 +126,8 @@ def pet_fields(ds: Attributes) -> PetFields:
     return PetFields(
         units=values.text(ds, "Units"),
         suv_type=values.text(ds, "SUVType"),
-        decay_correction=values.text(ds, "DecayCorrection"),
-        corrected=values.texts(ds, "CorrectedImage"),
+        decay_correction=values.text(ds, "DecayCorrection") or _decay_of_enhanced(ds),
+        corrected=values.texts(ds, "CorrectedImage") or _corrections_of_enhanced(ds),
         weight_kg=values.number(ds, "PatientWeight"),
         dose_bq=values.number(dose, "RadionuclideTotalDose"),
         half_life_s=values.number(dose, "RadionuclideHalfLife"),
@@ -134,7 +142,18 @@ def pet_fields(ds: Attributes) -> PetFields:
         philips_suv=values.number(ds, PHILIPS_SUV_FACTOR) if philips else None,
         philips_activity=values.number(ds, PHILIPS_ACTIVITY_FACTOR) if philips else None,
         slices=values.integer(ds, "NumberOfSlices"),
+        corrected_to_s=values.datetime_s(values.text(ds, "DecayCorrectionDateTime")),
     )
+
+
+def _decay_of_enhanced(ds: Attributes) -> str | None:
+    """DecayCorrection in the words of classic PET: to a stated moment, or not at all."""
+    return {"YES": "START", "NO": "NONE"}.get(values.text(ds, "DecayCorrected") or "")
+
+
+def _corrections_of_enhanced(ds: Attributes) -> tuple[str, ...]:
+    corrected = values.text(ds, "AttenuationCorrected")
+    return () if corrected is None else ("ATTN",) if corrected == "YES" else ("NONE",)
 
 
 def _seconds(milliseconds: float | None) -> float | None:
@@ -224,6 +243,8 @@ def _scan_start(fields: Sequence[PetFields]) -> tuple[float, str]:
     of average activity of the slice (PS3.3 C.8.9.4).
     """
     first = fields[0]
+    if first.corrected_to_s is not None:
+        return first.corrected_to_s, "DecayCorrectionDateTime"
     acquired = [f.acquired_s for f in fields if f.acquired_s is not None]
     if first.series_s is not None and acquired and first.series_s <= min(acquired):
         return first.series_s, "SeriesTime"

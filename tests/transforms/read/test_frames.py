@@ -141,6 +141,34 @@ class TestEnhanced:
         for number, found in enumerate(diagnosis.volumes):
             np.testing.assert_array_equal(read(files, found).array_zyx, stacked([number, number + 2, number + 4]))
 
+    @pytest.mark.parametrize(("unit", "decays"), [("Bq/ml", True), ("{SUVbw}g/ml", False)])
+    def test_enhanced_pet_is_uptake_by_its_mapping(self, slice_bytes: SliceBytes, unit: str, decays: bool) -> None:
+        code = item(CodeValue=unit, CodingSchemeDesignator="UCUM")
+        frames = [
+            frame(z, RealWorldValueMappingSequence=[item(
+                MeasurementUnitsCodeSequence=[code], RealWorldValueSlope=2.0 + z, RealWorldValueIntercept=0.0
+            )])
+            for z in (0.0, 2.0)
+        ]  # fmt: skip
+        dose = item(
+            RadionuclideTotalDose=3.5e8, RadionuclideHalfLife=6588, RadiopharmaceuticalStartDateTime="20191231230000"
+        )
+        fields = {
+            "Modality": "PT", "SOPClassUID": uid.EnhancedPETImageStorage, "PatientWeight": 71, "DecayCorrected": "YES",
+            "AttenuationCorrected": "YES", "DecayCorrectionDateTime": "20200101003000.0",
+            "RadiopharmaceuticalInformationSequence": [dose],
+        }  # fmt: skip
+        files = [("a", multiframe(slice_bytes, frames, **fields))]
+        (found,) = diagnosed(files).volumes
+        factor = 71000 / (3.5e8 * 0.5 ** (5400 / 6588)) if decays else 1.0
+        expected = stacked(range(2)) * np.array([2.0, 4.0])[:, None, None] * factor
+        np.testing.assert_allclose(read(files, found).array_zyx, expected, rtol=1e-12)
+        (note,) = [f.detail for f in found.findings if f.code == "suv"]
+        assert ("DecayCorrectionDateTime" in note) == decays
+        for change in ({"DecayCorrected": "NO"}, {"AttenuationCorrected": "NO"}):
+            rejects = diagnosed([("a", multiframe(slice_bytes, frames, **{**fields, **change}))]).rejects
+            assert [r.reason for r in rejects] == ([Reason.NO_SUV] if decays else [])
+
     def test_stacks_are_volumes_though_their_slices_would_fit_one(self, slice_bytes: SliceBytes) -> None:
         frames = [frame(z, FrameContentSequence=[item(StackID="1" if z < 3 else "2")]) for z in (0.0, 2.0, 30.0, 31.0)]
         diagnosis = diagnosed([("a", multiframe(slice_bytes, frames))])
