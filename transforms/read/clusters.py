@@ -29,6 +29,18 @@ LOCALIZER_MAX_SLICES = 20
 
 _PERPENDICULAR = 0.2  # cosine: planes of a localizer may be turned up to 11° from right angles
 
+_TYPE_WORDS = frozenset(
+    """
+    ORIGINAL DERIVED PRIMARY SECONDARY MIXED AXIAL LOCALIZER HELIX VOLUME OTHER NONE ADDITION DIVISION SUBTRACTION AVERAGE
+    MIP MPR MAXIMUM MINIMUM MEAN MEDIAN FILTERED RESAMPLED PROJECTION M P R I MAGNITUDE PHASE REAL IMAGINARY M_FFE P_FFE
+    R_FFE I_FFE M_SE P_SE R_SE I_SE M_IR P_IR R_IR I_IR FFE SE IR PHASE_MAP FIELD_MAP B0 B1 ADC FA TRACE TRACEW EADC EXP
+    DIFFUSION ISOTROPIC T1 T2 PD T2_STAR FLAIR STIR WATER FAT IN_PHASE OPP_PHASE OUT_PHASE FAT_FRACTION DIXON PERFUSION TTP
+    RCBV RCBF MTT VELOCITY FLOW NORM ND DIS2D DIS3D FM FS MFSPLIT MOSAIC SUB STATIC DYNAMIC GATED WHOLE_BODY IMAGE
+    REPROJECTION
+    """.split()  # noqa: SIM905 (easier to read)
+)
+"""Words of ImageType and FrameType that may be quoted (PS3.3 C.7.6.1.1.2, C.8.13, vendors'); others may hold anything."""
+
 Key = Callable[[Instance], Hashable]
 
 CONTRASTS: dict[str, Key] = {
@@ -86,7 +98,7 @@ def _by_stack(part: Part) -> list[Part]:
     stacks = _split(part.instances, lambda i: i.stack_id)
     if len(stacks) < 2 or any(len(slots(s)) < MIN_SLICES for s in stacks):
         return [part]
-    return [Part(s, _joined(part.why, f"StackID {s[0].stack_id}")) for s in stacks]
+    return [Part(s, _joined(part.why, f"stack {n} of {len(stacks)} (StackID)")) for n, s in enumerate(stacks, 1)]
 
 
 def _same_geometry(a: Instance, b: Instance) -> bool:
@@ -187,8 +199,13 @@ def _split(instances: Sequence[Instance], key: Key) -> list[tuple[Instance, ...]
 
 
 def _values(keys: dict[str, Key], instance: Instance) -> str:
-    shown = {name: key(instance) for name, key in keys.items()}
-    return ", ".join(f"{n} {'/'.join(map(str, v)) if isinstance(v, tuple) else v}" for n, v in shown.items())
+    return ", ".join(f"{name} {_shown(key(instance))}" for name, key in keys.items())
+
+
+def _shown(value: Hashable) -> str:
+    if isinstance(value, tuple):
+        return "/".join(_shown(v) for v in value)
+    return "…" if isinstance(value, str) and value not in _TYPE_WORDS else str(value)
 
 
 def _joined(*reasons: str) -> str:

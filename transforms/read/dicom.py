@@ -66,6 +66,10 @@ _ENHANCED = (
     uid.LegacyConvertedEnhancedCTImageStorage, uid.LegacyConvertedEnhancedMRImageStorage,
     uid.LegacyConvertedEnhancedPETImageStorage,
 )  # fmt: skip
+_PHOTOMETRIC = frozenset({
+    "MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420",
+    "YBR_ICT", "YBR_RCT", "XYB", "HSV", "ARGB", "CMYK",
+})  # fmt: skip
 _CALIBRATED = ("CT", "PT")
 _AGE_UNITS = {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}
 
@@ -222,7 +226,9 @@ def _parse(data: Bytes, file_bytes: int) -> tuple[Attributes, uid.UID, int, int]
     if tag in _FLOAT_PIXEL_DATA:
         raise Rejected(Reason.UNSUPPORTED, "pixels in floating point (Float Pixel Data)")
     if syntax not in _NATIVE and syntax not in _DECODED:
-        raise Rejected(Reason.UNSUPPORTED, f"transfer syntax {syntax}")
+        raise Rejected(
+            Reason.UNSUPPORTED, f"transfer syntax {syntax.name if syntax in uid.UID_dictionary else 'unknown'}"
+        )
     return attributes, syntax, offset, length
 
 
@@ -434,10 +440,9 @@ def check_grey(instance: Instance) -> None:
         Rejected: UNSUPPORTED, colour, 1 or 64 bits, a modality LUT.
     """
     if instance.samples_per_pixel != 1 or not instance.photometric_interpretation.startswith("MONOCHROME"):
-        raise Rejected(
-            Reason.UNSUPPORTED,
-            f"colour: {instance.samples_per_pixel} samples per pixel, {instance.photometric_interpretation}",
-        )
+        kind = instance.photometric_interpretation
+        shown = kind if kind in _PHOTOMETRIC else "another PhotometricInterpretation"
+        raise Rejected(Reason.UNSUPPORTED, f"colour: {instance.samples_per_pixel} samples per pixel, {shown}")
     if instance.bits_allocated not in (8, 16, 32):
         raise Rejected(Reason.UNSUPPORTED, f"{instance.bits_allocated} bits a pixel; 8, 16 and 32 are read")
     if instance.has_modality_lut:

@@ -47,6 +47,14 @@ KEYWORDS = (
     "AttenuationCorrected",
 )  # fmt: skip
 
+_UNITS = frozenset(
+    """
+    CNTS NONE CM2 CM2ML PCNT CPS BQML MGMINML UMOLMINML MLMING MLG 1CM UMOLML PROPCNTS PROPCPS MLMINML MLML GML STDDEV
+    """.split()  # noqa: SIM905 (easier to read)
+)
+_SUV_TYPES = frozenset({"BW", "BSA", "LBM", "LBMJAMES128", "LBMJANMA", "IBW"})
+"""The standard's words, which may be quoted; other text of a header may not (C.8.9.1.1.3, C.8.9.1.1.18)."""
+
 MIN_DOSE_BQ = 1e5
 """A dose below this, in Bq, was written in another unit (MBq, mCi): even mice get ten times more."""
 
@@ -172,12 +180,15 @@ def suv_factors(fields: Sequence[PetFields]) -> SuvFactors:
             raise Rejected(Reason.NO_SUV, f"expected one {name} in all slices of a volume, found several")
     if first.units == "GML":
         if first.suv_type not in (None, "BW"):
-            raise Rejected(Reason.NO_SUV, f"expected uptake by body weight (SUVType BW), found {first.suv_type}")
+            raise Rejected(
+                Reason.NO_SUV,
+                f"expected uptake by body weight (SUVType BW), found {_quoted(first.suv_type, _SUV_TYPES)}",
+            )
         return SuvFactors((1.0,) * len(fields), "values are SUVbw as they are (Units GML)")
     if first.units == "CNTS":
         return _from_counts(fields)
     if first.units != "BQML":
-        raise Rejected(Reason.NO_SUV, f"expected Units BQML, GML or CNTS, found {first.units or 'none'}")
+        raise Rejected(Reason.NO_SUV, f"expected Units BQML, GML or CNTS, found {_quoted(first.units, _UNITS)}")
     return _from_activity(fields, "Units BQML")
 
 
@@ -199,7 +210,7 @@ def _from_activity(fields: Sequence[PetFields], units: str) -> SuvFactors:
     if first.decay_correction == "ADMIN":
         return SuvFactors((float(weight_g / dose_bq),) * len(fields), f"SUVbw, {units}, decay corrected to injection")
     if first.decay_correction not in ("START", "NONE"):
-        found = first.decay_correction or "none"
+        found = _quoted(first.decay_correction, frozenset())
         raise Rejected(Reason.NO_SUV, f"expected DecayCorrection START, ADMIN or NONE, found {found}")
     if not _positive(first.half_life_s):
         raise Rejected(Reason.NO_SUV, "no RadionuclideHalfLife")
@@ -293,6 +304,12 @@ def _injection(f: PetFields, scanned_s: float) -> tuple[float, str]:
     if injected <= scanned_s:
         return injected, "injected at RadiopharmaceuticalStartTime of the same day"
     return injected - _DAY_S, "injected at RadiopharmaceuticalStartTime of the day before"
+
+
+def _quoted(value: str | None, words: frozenset[str]) -> str:
+    if value is None:
+        return "none"
+    return value if value in words else "something else"
 
 
 def _positive(value: float | None) -> bool:

@@ -173,7 +173,7 @@ class TestEnhanced:
         frames = [frame(z, FrameContentSequence=[item(StackID="1" if z < 3 else "2")]) for z in (0.0, 2.0, 30.0, 31.0)]
         diagnosis = diagnosed([("a", multiframe(slice_bytes, frames))])
         assert [v.header.spacing_xyz_mm[2] for v in diagnosis.volumes] == [2.0, 1.0]  # type: ignore[index]
-        assert "StackID 1" in diagnosis.volumes[0].findings[0].detail
+        assert "stack 1 of 2 (StackID)" in diagnosis.volumes[0].findings[0].detail
 
     def test_a_volume_beside_a_series_over_time_is_found_again(self, slice_bytes: SliceBytes) -> None:
         turned = {"PlaneOrientationSequence": [item(ImageOrientationPatient=[0.96, 0.28, 0, -0.28, 0.96, 0])]}

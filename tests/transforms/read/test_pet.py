@@ -133,6 +133,9 @@ def test_the_uptake_of_one_tracer_does_not_depend_on_when_it_was_measured(wait_s
     [
         ({"units": None}, "found none"),
         ({"units": "CM2"}, "found CM2"),
+        ({"units": "JANE"}, "found something else"),
+        ({"decay_correction": "JANE"}, "found something else"),
+        ({"units": "GML", "suv_type": "JANE"}, "found something else"),
         ({"units": "CNTS"}, "vendor's factors"),
         ({"units": "GML", "suv_type": "LBM"}, "found LBM"),
         ({"weight_kg": None}, "no PatientWeight"),

@@ -290,6 +290,23 @@ def test_contrasts_at_the_same_positions_are_volumes_of_their_own(series_of: Ser
     np.testing.assert_array_equal(volume_of(files, diagnosis, 1).array_zyx, stacked(range(6)))
 
 
+def test_text_of_a_header_is_quoted_only_where_the_standard_says_what_it_can_be(series_of: SeriesOf) -> None:
+    files = [
+        f
+        for t, kind in enumerate(("M", "JANE DOE"))
+        for f in series_of(
+            ZS,
+            ImageType=["ORIGINAL", "PRIMARY", kind],
+            per_slice=lambda n, t=t: {"name": f"{t}{n}", "InstanceNumber": 6 * t + n},
+        )
+    ]
+    details = sorted(f.detail for v in diagnosed(files).volumes for f in v.findings)
+    assert [d.rpartition(": ")[2] for d in details] == ["ImageType ORIGINAL/PRIMARY/M", "ImageType ORIGINAL/PRIMARY/…"]
+    assert all("one of 2 volumes of its series, one expected" in d for d in details)
+    palette = series_of(ZS, PhotometricInterpretation="JANE DOE")
+    assert "JANE" not in only_reject(palette).detail
+
+
 @pytest.mark.parametrize("keyword", ["TemporalPositionIdentifier", "TriggerTime", "AcquisitionNumber"])
 def test_times_at_the_same_positions_are_temporal(series_of: SeriesOf, keyword: str) -> None:
     files = [f for t in range(3) for f in series_of(ZS, per_slice=lambda n, t=t: {"name": f"{t}{n}", keyword: t})]
