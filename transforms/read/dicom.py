@@ -26,6 +26,7 @@ from mdfp.errors import MdfpError
 from schemas.reasons import Reason
 from transforms.read import csa, functional_groups, pet, values
 from transforms.read.csa import Mosaic
+from transforms.read.deflated import plain_of
 from transforms.read.fast_header import Scanner
 from transforms.read.functional_groups import Frame
 from transforms.read.pet import PetFields
@@ -205,7 +206,7 @@ class Opened:
     Attributes:
         instance: what the header says.
         transfer_syntax: how the file is written.
-        pixel_offset: first byte of the value of Pixel Data; meaningless in a deflated data set.
+        pixel_offset: first byte of the value of Pixel Data; of a deflated file, in `deflated.plain_of` it.
         pixel_length: bytes of the value, or 0xFFFFFFFF where its fragments tell.
     """
 
@@ -248,7 +249,7 @@ def _parse_slowly(data: Bytes, file_bytes: int) -> tuple[Dataset, uid.UID, int, 
     except InvalidDicomError as error:
         raise Rejected(Reason.UNREADABLE, "not DICOM: there is no DICM prefix at byte 128") from error
     except values.DAMAGED as error:
-        if len(data) < file_bytes:
+        if len(data) < file_bytes and not isinstance(error, RecursionError):
             raise HeaderCutError(f"{len(data)} of {file_bytes} bytes do not hold the header") from error
         raise Rejected(Reason.UNREADABLE, f"a damaged DICOM header ({type(error).__name__})") from error
     if not found:
@@ -279,7 +280,14 @@ def open_instance(data: Bytes, *, path: str, file_bytes: int) -> Opened:
             state, report, …; UNSUPPORTED, SEG, RTDOSE, floating-point pixels, or an encoding that is not read.
         HeaderCutError: `data` ends before the pixels but the file goes on.
     """
-    ds, syntax, pixel_offset, pixel_length = _parse(data, file_bytes)
+    whole, plain = len(data) >= file_bytes, plain_of(data)
+    if plain is None:
+        ds, syntax, pixel_offset, pixel_length = _parse(data, file_bytes)
+        end: float = file_bytes
+    else:
+        ds, _, pixel_offset, pixel_length = _parse(plain, len(plain) + (not whole))
+        # How long a deflated file is to be, its beginning does not tell.
+        syntax, end = uid.DeflatedExplicitVRLittleEndian, len(plain) if whole else math.inf
     sop_class = values.text(ds, "SOPClassUID") or ""
     if sop_class in _NOT_IMAGES:
         raise Rejected(Reason.UNSUPPORTED, f"{_NOT_IMAGES[uid.UID(sop_class)]}, not an image")
@@ -301,8 +309,8 @@ def open_instance(data: Bytes, *, path: str, file_bytes: int) -> Opened:
     position, cosines = values.numbers(ds, "ImagePositionPatient", 3), values.numbers(ds, "ImageOrientationPatient", 6)
     modality, image_type = values.text(ds, "Modality") or "OT", values.texts(ds, "ImageType")
     missing = 0
-    if syntax in _NATIVE and pixel_length != _UNDEFINED_LENGTH:  # of other syntaxes only decoding can tell
-        there = min(pixel_length, file_bytes - pixel_offset)
+    if (syntax in _NATIVE or plain) and pixel_length != _UNDEFINED_LENGTH:  # of other syntaxes only decoding can tell
+        there = int(min(pixel_length, end - pixel_offset))
         missing = max(0, (rows * columns * samples * frames * bits + 7) // 8 - there)
     instance = Instance(
         path=path,
@@ -392,6 +400,8 @@ def stored_frames(data: Bytes, opened: Opened) -> npt.NDArray[Any]:
         raise Rejected(Reason.TRUNCATED, f"the pixels are {instance.missing_pixel_bytes} bytes short")
     big = syntax == uid.ExplicitVRBigEndian
     shape = (instance.number_of_frames, instance.rows, instance.columns)
+    if syntax == uid.DeflatedExplicitVRLittleEndian:
+        data, syntax = plain_of(data) or data, uid.ExplicitVRLittleEndian
     if syntax in _NATIVE and not (big and instance.bits_allocated == 8):  # there pairs of bytes may be swapped
         dtype = instance.dtype.newbyteorder(">" if big else "<")
         stored = np.frombuffer(data, dtype, count=math.prod(shape), offset=opened.pixel_offset)

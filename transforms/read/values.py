@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 import struct
+import zlib
 from typing import Any, Protocol
 
 from pydicom.dataset import Dataset
@@ -13,7 +14,7 @@ from pydicom.errors import BytesLengthException
 _DAY_S = 86400.0
 DAMAGED = (
     ValueError, TypeError, OverflowError, KeyError, IndexError, NotImplementedError, AttributeError, EOFError, OSError,
-    struct.error, BytesLengthException,
+    struct.error, zlib.error, BytesLengthException, RecursionError,
 )  # fmt: skip
 """What pydicom raises on values that are not what their VR says."""
 

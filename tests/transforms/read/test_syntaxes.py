@@ -13,7 +13,8 @@ from pydicom import uid
 from pydicom.encaps import encapsulate
 
 from schemas.recipe import Limits
-from transforms.read import dicom, series
+from transforms.read import deflated, dicom, series
+from transforms.rejected import Rejected
 
 imagecodecs = pytest.importorskip("imagecodecs")
 
@@ -135,3 +136,40 @@ def test_what_always_loses_needs_no_attribute_and_what_lost_once_has_lost(slice_
     plain = encoded(slice_bytes, pixels, uid.ExplicitVRLittleEndian, None, bits=8, LossyImageCompression="01")
     for data in (baseline, plain):
         assert dicom.read_instance(data, path="a", file_bytes=len(data)).lossy
+
+
+class TestDeflated:
+    def deflated(self, slice_bytes: Callable[..., bytes], pixels: np.ndarray) -> bytes:
+        return slice_bytes(pixels, position=(0, 0, 0), name="1", syntax=uid.DeflatedExplicitVRLittleEndian)
+
+    def test_a_prefix_gives_the_header_of_the_whole(self, slice_bytes: Callable[..., bytes]) -> None:
+        noise = np.random.default_rng(1).integers(-900, 900, (300, 300)).astype(np.int16)
+        data = self.deflated(slice_bytes, noise)
+        assert len(data) > dicom.HEADER_PREFIX_BYTES
+        whole = dicom.read_instance(data, path="a", file_bytes=len(data))
+        prefix = data[: dicom.HEADER_PREFIX_BYTES]
+        assert dicom.read_instance(prefix, path="a", file_bytes=len(data)) == whole
+        assert whole.missing_pixel_bytes == 0
+        with pytest.raises(dicom.HeaderCutError):
+            dicom.read_instance(data[:400], path="a", file_bytes=len(data))
+
+    def test_a_stream_that_is_cut_or_damaged_is_refused(self, slice_bytes: Callable[..., bytes]) -> None:
+        noise = np.random.default_rng(1).integers(-900, 900, (300, 300)).astype(np.int16)
+        data = self.deflated(slice_bytes, noise)
+        cut = data[:-50_000]
+        assert dicom.read_instance(cut, path="a", file_bytes=len(cut)).missing_pixel_bytes > 0
+        with pytest.raises(Rejected, match="truncated"):
+            dicom.pixels(cut)
+        start = deflated._start_of_deflated(data)
+        assert start is not None
+        damaged = data[:start] + b"\x07" + data[start + 1 :]  # a block of the type that deflate has not
+        with pytest.raises(Rejected, match="unreadable"):
+            dicom.pixels(damaged)
+
+    def test_a_bomb_is_too_large(self, slice_bytes: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+        data = self.deflated(slice_bytes, np.zeros((1000, 1000), np.int16))
+        assert len(data) < 5000
+        assert not dicom.pixels(data).array_yx.any()
+        monkeypatch.setattr(deflated, "MAX_INFLATED_BYTES", 1_000_000)
+        with pytest.raises(Rejected, match="too_large"):
+            dicom.read_instance(data, path="a", file_bytes=len(data))
