@@ -11,6 +11,7 @@ both readers run in each round. Headers are read from their first 64 KB, as the 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import tempfile
 import time
@@ -109,14 +110,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     with tempfile.TemporaryDirectory() as folder:
         paths = write_series(Path(folder), options.slices)
-        same = np.array_equal(decode(paths) - 1024, sitk.GetArrayFromImage(decode_with_itk(paths)))
-        mine, theirs = compare(scan, scan_with_pydicom, paths, options.rounds)
-        print(f"headers: {len(paths) / mine:.0f} files/s, pydicom {len(paths) / theirs:.0f} files/s")
-        mine, theirs = compare(decode, decode_with_itk, paths, options.rounds)
-        print(
-            f"{len(paths)} slices {EDGE}×{EDGE}: {mine:.2f} s, SimpleITK {theirs:.2f} s, {theirs / mine:.1f} times as fast"
-        )
-        print(f"voxels equal: {'yes' if same else 'NO'}")
+        same = bool(np.array_equal(decode(paths) - 1024, sitk.GetArrayFromImage(decode_with_itk(paths))))
+        header_s, pydicom_s = compare(scan, scan_with_pydicom, paths, options.rounds)
+        series_s, itk_s = compare(decode, decode_with_itk, paths, options.rounds)
+    count = len(paths)
+    print(f"headers: {count / header_s:.0f} files/s, pydicom {count / pydicom_s:.0f} files/s")
+    print(
+        f"{count} slices {EDGE}×{EDGE}: {series_s:.2f} s, SimpleITK {itk_s:.2f} s, {itk_s / series_s:.1f} times as fast"
+    )
+    figures = {
+        "headers_per_s": round(count / header_s),
+        "pydicom_headers_per_s": round(count / pydicom_s),
+        "series_s": round(series_s, 3),
+        "simpleitk_s": round(itk_s, 3),
+        "voxels_equal": same,
+    }
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":

@@ -236,7 +236,7 @@ def read(files: Sequence[tuple[str, Bytes]], header: ArrayHeader, limits: Limits
 
     Stored values are kept where one slope and intercept hold for all slices. Else the values are physical: computed in
     float64, returned as float32 if every one of them is exactly a float32 and as float64 if not, since the product of a
-    16-bit number and a decimal slope rarely is.
+    16-bit number and a decimal slope rarely is. PET is SUVbw.
 
     Args:
         files: (path, whole file) of each instance the diagnosis named.
@@ -245,7 +245,7 @@ def read(files: Sequence[tuple[str, Bytes]], header: ArrayHeader, limits: Limits
 
     Raises:
         Rejected: CONFLICTING_SLICES, slices at one position differ; TRUNCATED, UNREADABLE, … as `dicom.pixels` does;
-            SOURCE_CHANGED, the instances are no longer the volume the inventory saw; TOO_LARGE.
+            SOURCE_CHANGED, the instances are no longer the volume the inventory saw; TOO_LARGE; NO_SUV.
     """
     objects = Objects(files, limits)
     slices = objects.slices()
