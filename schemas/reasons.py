@@ -45,9 +45,9 @@ class Reason(StrEnum):
     CONFLICTING_SLICES = "conflicting_slices", "several slices at one position hold different pixels"
     LOCALIZER = "localizer", "a scout image, not a volume"
     INCOMPLETE = "incomplete", "too few slices, or slices without what is needed to place them"
-    TILTED = "tilted", "the slices are sheared by gantry tilt and deskewing was not asked for"
+    TILTED = "tilted", "the slices lean from their normal by more than deskewing can mend"
     TEMPORAL = "temporal", "several time points at each position and no rule says which to take"
-    MULTIFRAME = "multiframe", "several frames in one instance; not read by this version"
+    MULTIFRAME = "multiframe", "several frames in one instance, which does not say where they lie"
 
     OFF_GRID = (
         "off_grid",
@@ -56,6 +56,7 @@ class Reason(StrEnum):
 
     # Intensity
     NOT_FINITE = "not_finite", "more voxels than allowed are not numbers"
+    NO_SUV = "no_suv", "PET values that cannot become SUVbw: a field that the standard asks for is missing or unfit"
     NO_PIXELS = "no_pixels", "the object holds no image"
 
     # Labels

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from schemas.case import Case, CaseImage
+from schemas.case import Case, CaseImage, CaseLabel
 from schemas.reasons import Reason
 from schemas.recipe import Geometry, Limits
 from schemas.source import DicomLayout, ImageChannel, Source, label_names
@@ -190,7 +191,7 @@ def _diagnosed(
     diagnosis = series.diagnose(instances, name=image)
     kept: list[_Volume] = []
     results: list[Inventoried] = []
-    names = iter([base, *(f"{base}-{n}" for n in range(2, len(instances) + 1))])
+    names = itertools.chain([base], (f"{base}-{n}" for n in itertools.count(2)))
     for found in diagnosis.volumes:
         name = next(names)
         if excluded := next((source.exclude[n] for n in (name, base, uid) if n in source.exclude), None):
@@ -256,6 +257,10 @@ def _case(
     header, changed = overridden(volume.found.header, source, volume.name)
     image = CaseImage(header, instance.modality, volume.found.metadata)
     found = label_records(labels, faults, source, store, settings, name, volume.name, {header.name: image})
+    if slanted := _on_slanted_slices(volume.found, found.labels, labels):
+        found = label_records(
+            labels, (*faults, slanted), source, store, settings, name, volume.name, {header.name: image}
+        )
     if found.rejected:
         return Inventoried(None, records, found.rejects)
 
@@ -287,6 +292,24 @@ def _case(
     kept = tuple(r for r in records if not (found.rejects and r.array.startswith("label:")))
     day = _day(instance.study_date)
     return Inventoried(case, kept, found.rejects, None if day is None else keys.shifted_day(patient, day))
+
+
+def _on_slanted_slices(
+    found: series.SeriesVolume, labels: Sequence[CaseLabel], files: Sequence[ArrayFiles]
+) -> Fault | None:
+    """The fault of a label that was drawn on a tilted series as its slices lie.
+
+    Its volume is deskewed, onto a grid of another size. Formats that cannot say that slices lean would put such a label on
+    the upright grid's lattice and shift it against the image.
+    """
+    if not any(f.code == "tilted" for f in found.findings):
+        return None
+    for label, array in zip(labels, files, strict=False):
+        if sorted(label.header.shape) != sorted(found.header.shape):
+            shape, other = ("×".join(str(n) for n in s[::-1]) for s in (found.header.shape, label.header.shape))
+            detail = f"the image was tilted and is deskewed to {shape} voxels (x, y, z); its label has {other}"
+            return Fault(Reason.LABEL_GRID, detail, array.objects[0][0].path, "label")
+    return None
 
 
 def _identity(name: str, source: Source, keys: PatientKeys) -> str:

@@ -8,8 +8,8 @@ import random
 import numpy as np
 import pydicom
 import pytest
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, EnhancedMRImageStorage, ExplicitVRLittleEndian
 
 from schemas.reasons import Reason
 from schemas.recipe import Limits
@@ -18,6 +18,7 @@ from transforms import layouts
 from transforms.inventory_series import group_key, inventory_series, read_header
 from transforms.plan.inventory import InventoryTable
 from transforms.pseudonym import PatientKeys
+from transforms.read.array import Blob, read_array
 from transforms.rejected import Rejected
 from transforms.store import SourceStore
 from transforms.take_inventory import case_rows
@@ -49,7 +50,8 @@ def write_slice(path, z, *, series="1.2.3", patient="P1", shape=(5, 4), date="20
     ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.FrameOfReferenceUID = f"9.{date}", series, "7.7"
     ds.StudyDate, ds.Modality, ds.InstanceNumber, ds.BodyPartExamined = date, modality, z, "ABDOMEN"
     ds.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
-    ds.ImagePositionPatient, ds.ImageOrientationPatient = [1, 2, 2.5 * z], more.get("plane", [1, 0, 0, 0, 1, 0])
+    ds.ImagePositionPatient = [1, 2 + more.get("lean", 0) * z, 2.5 * z]
+    ds.ImageOrientationPatient = more.get("plane", [1, 0, 0, 0, 1, 0])
     ds.PixelSpacing, ds.SliceThickness = [0.7, 0.6], 5
     ds.Rows, ds.Columns = shape
     ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
@@ -275,6 +277,75 @@ class TestLabels:
         write_series(tmp_path / "p" / "dicom")
         layout = {**self.LAYOUT, "labels": [{**self.LAYOUT["labels"][0], "required": True}]}
         assert reasons(take(tmp_path, source(layout))[0]) == [Reason.MISSING_LABEL]
+
+
+class TestTilted:
+    LAYOUT = TestLabels.LAYOUT
+
+    def test_a_tilted_series_is_a_case_with_a_finding(self, tmp_path):
+        write_series(tmp_path / "p" / "dicom", lean=0.6)
+        found, _ = take(tmp_path, source(self.LAYOUT))
+        (case,) = cases(found)
+        assert [f.code for f in case.findings] == ["tilted"]
+        assert case.images[0].header.shape == (6, 10, 4)  # 5 slices on, a slice lies 4.3 rows further
+        assert case.images[0].header.verdict == "tilted"
+
+    def test_a_label_on_the_slanted_slices_is_refused_and_one_on_the_upright_grid_is_kept(self, tmp_path):
+        write_series(tmp_path / "p" / "dicom", lean=0.6)
+        write_label(tmp_path / "p" / "liver.nrrd")  # of 6 slices of 5×4 pixels
+        found, _ = take(tmp_path, source(self.LAYOUT))
+        assert reasons(found) == [Reason.LABEL_GRID]
+        assert "deskewed to 4×10×6 voxels (x, y, z); its label has 4×5×6" in found[0].rejects[0].detail
+        kept, _ = take(tmp_path, source(self.LAYOUT), on_fault="image_only")
+        assert [c.labels for c in cases(kept)] == [()]
+        write_label(tmp_path / "p" / "liver.nrrd", shape=(6, 10, 4))
+        found, _ = take(tmp_path, source(self.LAYOUT))
+        assert [len(c.labels) for c in cases(found)] == [1]
+
+
+def write_multiframe(path, echoes=(1, 8), slices=3):
+    """An Enhanced MR object of one volume for each echo."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_slice(path, 0, modality="MR")
+    ds = pydicom.dcmread(path)
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = EnhancedMRImageStorage
+    frames, pixels = [], []
+    for z in range(slices):
+        for echo in echoes:
+            frame = Dataset()
+            place, measures, plane, time = Dataset(), Dataset(), Dataset(), Dataset()
+            place.ImagePositionPatient, plane.ImageOrientationPatient = [1, 2, 2.5 * z], [1, 0, 0, 0, 1, 0]
+            measures.PixelSpacing, time.EffectiveEchoTime = [0.7, 0.6], echo
+            frame.PlanePositionSequence, frame.PlaneOrientationSequence = [place], [plane]
+            frame.PixelMeasuresSequence, frame.MREchoSequence = [measures], [time]
+            frames.append(frame)
+            pixels.append(np.full((5, 4), 10 * echo + z, np.int16))
+    ds.PerFrameFunctionalGroupsSequence, ds.NumberOfFrames = frames, len(frames)
+    ds.PixelData = np.stack(pixels).tobytes()
+    ds.save_as(path)
+
+
+def test_volumes_of_one_object_are_cases_that_share_it(tmp_path):
+    write_multiframe(tmp_path / "x" / "a.dcm")
+    store = SourceStore(str(tmp_path))
+    (file,) = layouts.group(source(), store.list(), store.read, KEYS).headers
+    found = inventory_series([read_header(file, store)], source(), store, KEYS, Limits())
+    made = cases(found)
+    assert [len(r.objects) for r in found] == [1, 1]
+    assert len({c.case_id for c in made}) == 2
+    assert [c.images[0].header.part for c in made] == [0, 1]
+    blob = Blob("x/a.dcm", (tmp_path / "x" / "a.dcm").read_bytes())
+    volumes = [read_array(c.images[0].header, [blob], Limits()) for c in made]
+    assert [v.array_zyx[:, 0, 0].tolist() for v in volumes] == [[10, 11, 12], [80, 81, 82]]
+    rows = case_rows(found)
+    assert rows.num_rows == 2
+
+
+def test_a_pet_that_cannot_be_uptake_is_a_reject_with_its_own_reason(tmp_path):
+    write_series(tmp_path / "x", modality="PT")
+    found, _ = take(tmp_path, source())
+    assert reasons(found) == [Reason.NO_SUV]
+    assert found[0].rejects[0].detail == "expected Units BQML, GML or CNTS, found none (6 instances)"
 
 
 def test_an_instance_in_memory_is_an_instance(tmp_path):

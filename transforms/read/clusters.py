@@ -29,6 +29,18 @@ LOCALIZER_MAX_SLICES = 20
 
 _PERPENDICULAR = 0.2  # cosine: planes of a localizer may be turned up to 11° from right angles
 
+_TYPE_WORDS = frozenset(
+    """
+    ORIGINAL DERIVED PRIMARY SECONDARY MIXED AXIAL LOCALIZER HELIX VOLUME OTHER NONE ADDITION DIVISION SUBTRACTION AVERAGE
+    MIP MPR MAXIMUM MINIMUM MEAN MEDIAN FILTERED RESAMPLED PROJECTION M P R I MAGNITUDE PHASE REAL IMAGINARY M_FFE P_FFE
+    R_FFE I_FFE M_SE P_SE R_SE I_SE M_IR P_IR R_IR I_IR FFE SE IR PHASE_MAP FIELD_MAP B0 B1 ADC FA TRACE TRACEW EADC EXP
+    DIFFUSION ISOTROPIC T1 T2 PD T2_STAR FLAIR STIR WATER FAT IN_PHASE OPP_PHASE OUT_PHASE FAT_FRACTION DIXON PERFUSION TTP
+    RCBV RCBF MTT VELOCITY FLOW NORM ND DIS2D DIS3D FM FS MFSPLIT MOSAIC SUB STATIC DYNAMIC GATED WHOLE_BODY IMAGE
+    REPROJECTION
+    """.split()  # noqa: SIM905 (easier to read)
+)
+"""Words of ImageType and FrameType that may be quoted (PS3.3 C.7.6.1.1.2, C.8.13, vendors'); others may hold anything."""
+
 Key = Callable[[Instance], Hashable]
 
 CONTRASTS: dict[str, Key] = {
@@ -37,6 +49,7 @@ CONTRASTS: dict[str, Key] = {
     "EchoTime": lambda i: i.echo_time,
     "DiffusionBValue": lambda i: i.diffusion_b_value,
     "InversionTime": lambda i: i.inversion_time,
+    "DiffusionGradientOrientation": lambda i: i.diffusion_direction,
 }
 """Attributes whose values are different images of one place: each is a volume of its own."""
 
@@ -76,8 +89,16 @@ def by_geometry(instances: Sequence[Instance]) -> list[Part]:
         else:
             clusters.append([instance])
     if len(clusters) == 1:
-        return [Part(tuple(clusters[0]))]
-    return [Part(tuple(c), _described(c[0])) for c in clusters]
+        return _by_stack(Part(tuple(clusters[0])))
+    return [stack for c in clusters for stack in _by_stack(Part(tuple(c), _described(c[0])))]
+
+
+def _by_stack(part: Part) -> list[Part]:
+    """The stacks of a multi-frame object: frames of one StackID lie on one grid (PS3.3 C.7.6.16.2.2.4)."""
+    stacks = _split(part.instances, lambda i: i.stack_id)
+    if len(stacks) < 2 or any(len(slots(s)) < MIN_SLICES for s in stacks):
+        return [part]
+    return [Part(s, _joined(part.why, f"stack {n} of {len(stacks)} (StackID)")) for n, s in enumerate(stacks, 1)]
 
 
 def _same_geometry(a: Instance, b: Instance) -> bool:
@@ -136,13 +157,11 @@ def _by_time(part: Part) -> list[Part]:
     if _once_each(part.instances):
         return [part]
     everywhere = slots(part.instances)
-    for name, key in TIMES.items():
-        pieces = _split(part.instances, key)
-        if len(pieces) < 2 or not all(_once_each(p) and len(p) >= MIN_SLICES for p in pieces):
-            continue
-        if name == "AcquisitionNumber" and any(len(p) < len(everywhere) for p in pieces):
-            # Acquisitions that cover different stretches of the patient and overlap: not one place over time.
-            return [Part(p, _joined(part.why, f"AcquisitionNumber {key(p[0])}")) for p in pieces]
+    name, pieces = time_points(part.instances)
+    if name == "AcquisitionNumber" and any(len(p) < len(everywhere) for p in pieces):
+        # Acquisitions that cover different stretches of the patient and overlap: not one place over time.
+        return [Part(p, _joined(part.why, f"AcquisitionNumber {p[0].acquisition_number}")) for p in pieces]
+    if name:
         raise Rejected(Reason.TEMPORAL, f"{len(pieces)} time points ({name}) at {len(everywhere)} positions")
     repeated = [s for s in everywhere if len({i.instance_number for i in s}) > 1]
     if 2 * len(repeated) > len(everywhere):
@@ -154,6 +173,18 @@ def _by_time(part: Part) -> list[Part]:
             f"at each of {len(everywhere)} positions",
         )
     return [part]
+
+
+def time_points(instances: Sequence[Instance]) -> tuple[str, list[tuple[Instance, ...]]]:
+    """The first of `TIMES` whose values each have every position at most once, and the pieces it makes, by its value.
+
+    An empty name and no pieces where no attribute tells the time points apart.
+    """
+    for name, key in TIMES.items():
+        pieces = _split(instances, key)
+        if len(pieces) > 1 and all(_once_each(p) and len(p) >= MIN_SLICES for p in pieces):
+            return name, sorted(pieces, key=lambda p: (key(p[0]) is not None, key(p[0])))
+    return "", []
 
 
 def _once_each(instances: Sequence[Instance]) -> bool:
@@ -168,8 +199,13 @@ def _split(instances: Sequence[Instance], key: Key) -> list[tuple[Instance, ...]
 
 
 def _values(keys: dict[str, Key], instance: Instance) -> str:
-    shown = {name: key(instance) for name, key in keys.items()}
-    return ", ".join(f"{n} {'/'.join(v) if isinstance(v, tuple) else v}" for n, v in shown.items())
+    return ", ".join(f"{name} {_shown(key(instance))}" for name, key in keys.items())
+
+
+def _shown(value: Hashable) -> str:
+    if isinstance(value, tuple):
+        return "/".join(_shown(v) for v in value)
+    return "…" if isinstance(value, str) and value not in _TYPE_WORDS else str(value)
 
 
 def _joined(*reasons: str) -> str:

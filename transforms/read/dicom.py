@@ -24,6 +24,13 @@ from pydicom.pixels import get_decoder, pixel_array
 
 from mdfp.errors import MdfpError
 from schemas.reasons import Reason
+from transforms.read import csa, functional_groups, pet, values
+from transforms.read.csa import Mosaic
+from transforms.read.deflated import plain_of
+from transforms.read.fast_header import Scanner
+from transforms.read.functional_groups import Frame
+from transforms.read.pet import PetFields
+from transforms.read.values import Attributes
 from transforms.rejected import Rejected
 from transforms.scratch import Bytes
 
@@ -34,7 +41,7 @@ AGE_CAP_YEARS = 90.0
 """Ages above are kept as this one: with the rest of a record they could point to a person."""
 
 # pydicom warns and logs about values that break the standard, and quotes them: a header would reach a log. Values are
-# judged here instead, by `_raw` and what calls it.
+# judged here instead, by `values`.
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
 _PIXEL_DATA = 0x7FE00010
@@ -48,6 +55,8 @@ _DECODED = (
     uid.JPEGLSLossless, uid.JPEGLSNearLossless,
     uid.JPEG2000Lossless, uid.JPEG2000, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K,
 )  # fmt: skip
+_LOSSY = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless)
+"""Encodings that always lose; JPEG 2000 and HTJ2K may, which LossyImageCompression says."""
 _NOT_IMAGES = {
     uid.SegmentationStorage: "a segmentation (SEG)",
     uid.UID("1.2.840.10008.5.1.4.1.1.66.7"): "a label map segmentation (SEG)",
@@ -59,6 +68,10 @@ _ENHANCED = (
     uid.LegacyConvertedEnhancedCTImageStorage, uid.LegacyConvertedEnhancedMRImageStorage,
     uid.LegacyConvertedEnhancedPETImageStorage,
 )  # fmt: skip
+_PHOTOMETRIC = frozenset({
+    "MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420",
+    "YBR_ICT", "YBR_RCT", "XYB", "HSV", "ARGB", "CMYK",
+})  # fmt: skip
 _CALIBRATED = ("CT", "PT")
 _AGE_UNITS = {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}
 
@@ -69,9 +82,11 @@ _KEYWORDS = (
     "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation",
     "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "NumberOfFrames", "RescaleSlope", "RescaleIntercept",
     "ModalityLUTSequence", "PixelPaddingValue", "BodyPartExamined", "ImageLaterality", "Laterality", "Manufacturer",
-    "ManufacturerModelName", "MagneticFieldStrength", "KVP", "ConvolutionKernel",
+    "ManufacturerModelName", "MagneticFieldStrength", "KVP", "ConvolutionKernel", "SpacingBetweenSlices",
+    "LossyImageCompression", *pet.KEYWORDS, *functional_groups.KEYWORDS,
 )  # fmt: skip
-_TAGS: list[Any] = [tag_for_keyword(k) for k in _KEYWORDS]
+_TAGS: list[Any] = [*map(tag_for_keyword, _KEYWORDS), *pet.PRIVATE_TAGS, *csa.PRIVATE_TAGS]
+_SCANNER = Scanner(_KEYWORDS, lambda found: found.get("Modality") == "PT" or "MOSAIC" in (found.get("ImageType") or ()))
 
 
 class HeaderCutError(MdfpError):
@@ -95,6 +110,15 @@ class Instance:
         slope: RescaleSlope, 1 where absent (PS3.3 C.11.1).
         intercept: RescaleIntercept, 0 where absent.
         padding: PixelPaddingValue as a stored value.
+        lossy: the pixels have been compressed with loss, at least once.
+        spacing_between_slices: mm; read for mosaics, which say nothing else of their step.
+        pet: what a PET instance says of its activity.
+        mosaic: how the slices of a Siemens mosaic lie in it, where it says so.
+        frames: the frames of a multi-frame object.
+        frame: for a slice taken out of an object by `frames.expand`: its number there.
+        tiles: for a slice of a mosaic: tiles along an edge of the picture.
+        stack_id: for a frame: StackID.
+        diffusion_direction: for a frame: DiffusionGradientOrientation.
     """
 
     path: str
@@ -143,6 +167,15 @@ class Instance:
     field_strength_t: float | None
     kvp: float | None
     kernel: str | None
+    lossy: bool = False
+    spacing_between_slices: float | None = None
+    pet: PetFields | None = None
+    mosaic: Mosaic | None = None
+    frames: tuple[Frame, ...] = ()
+    frame: int | None = None
+    tiles: int | None = None
+    stack_id: str | None = None
+    diffusion_direction: tuple[float, float, float] | None = None
 
     @property
     def dtype(self) -> np.dtype:
@@ -174,7 +207,7 @@ class Opened:
     Attributes:
         instance: what the header says.
         transfer_syntax: how the file is written.
-        pixel_offset: first byte of the value of Pixel Data; meaningless in a deflated data set.
+        pixel_offset: first byte of the value of Pixel Data; of a deflated file, in `deflated.plain_of` it.
         pixel_length: bytes of the value, or 0xFFFFFFFF where its fragments tell.
     """
 
@@ -184,8 +217,25 @@ class Opened:
     pixel_length: int
 
 
-def _parse(data: Bytes, file_bytes: int) -> tuple[Dataset, uid.UID, int, int]:
+def _parse(data: Bytes, file_bytes: int) -> tuple[Attributes, uid.UID, int, int]:
     """The allowed attributes, the transfer syntax, and where the pixels lie; nothing behind is read."""
+    attributes: Attributes
+    if fast := _SCANNER.scan(data):
+        attributes, syntax, tag = fast, fast.transfer_syntax, fast.pixel_tag
+        offset, length = fast.pixel_offset, fast.pixel_length
+    else:
+        attributes, syntax, tag, offset, length = _parse_slowly(data, file_bytes)
+    if tag in _FLOAT_PIXEL_DATA:
+        raise Rejected(Reason.UNSUPPORTED, "pixels in floating point (Float Pixel Data)")
+    if syntax not in _NATIVE and syntax not in _DECODED:
+        raise Rejected(
+            Reason.UNSUPPORTED, f"transfer syntax {syntax.name if syntax in uid.UID_dictionary else 'unknown'}"
+        )
+    return attributes, syntax, offset, length
+
+
+def _parse_slowly(data: Bytes, file_bytes: int) -> tuple[Dataset, uid.UID, int, int, int]:
+    """By pydicom: the data set, its transfer syntax, and tag, offset and length of its pixels."""
     found: list[tuple[int, int, int]] = []
     stream = io.BytesIO(data)
 
@@ -199,17 +249,8 @@ def _parse(data: Bytes, file_bytes: int) -> tuple[Dataset, uid.UID, int, int]:
         dataset = read_partial(stream, at_pixels, specific_tags=_TAGS)
     except InvalidDicomError as error:
         raise Rejected(Reason.UNREADABLE, "not DICOM: there is no DICM prefix at byte 128") from error
-    except (
-        EOFError,
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        NotImplementedError,
-        struct.error,
-        OSError,
-    ) as error:
-        if len(data) < file_bytes:
+    except values.DAMAGED as error:
+        if len(data) < file_bytes and not isinstance(error, RecursionError):
             raise HeaderCutError(f"{len(data)} of {file_bytes} bytes do not hold the header") from error
         raise Rejected(Reason.UNREADABLE, f"a damaged DICOM header ({type(error).__name__})") from error
     if not found:
@@ -217,12 +258,7 @@ def _parse(data: Bytes, file_bytes: int) -> tuple[Dataset, uid.UID, int, int]:
             raise HeaderCutError(f"{len(data)} of {file_bytes} bytes end before the pixels")
         raise Rejected(Reason.NO_PIXELS, "a DICOM object without pixels")
     tag, length, offset = found[0]
-    if tag in _FLOAT_PIXEL_DATA:
-        raise Rejected(Reason.UNSUPPORTED, "pixels in floating point (Float Pixel Data)")
-    syntax = dataset.file_meta.get("TransferSyntaxUID", uid.ImplicitVRLittleEndian)
-    if syntax not in _NATIVE and syntax not in _DECODED:
-        raise Rejected(Reason.UNSUPPORTED, f"transfer syntax {syntax}")
-    return dataset, syntax, offset, length
+    return dataset, dataset.file_meta.get("TransferSyntaxUID", uid.ImplicitVRLittleEndian), tag, offset, length
 
 
 def read_instance(data: Bytes, *, path: str, file_bytes: int) -> Instance:
@@ -245,61 +281,69 @@ def open_instance(data: Bytes, *, path: str, file_bytes: int) -> Opened:
             state, report, …; UNSUPPORTED, SEG, RTDOSE, floating-point pixels, or an encoding that is not read.
         HeaderCutError: `data` ends before the pixels but the file goes on.
     """
-    ds, syntax, pixel_offset, pixel_length = _parse(data, file_bytes)
-    sop_class = _text(ds, "SOPClassUID") or ""
+    whole, plain = len(data) >= file_bytes, plain_of(data)
+    if plain is None:
+        ds, syntax, pixel_offset, pixel_length = _parse(data, file_bytes)
+        end: float = file_bytes
+    else:
+        ds, _, pixel_offset, pixel_length = _parse(plain, len(plain) + (not whole))
+        # How long a deflated file is to be, its beginning does not tell.
+        syntax, end = uid.DeflatedExplicitVRLittleEndian, len(plain) if whole else math.inf
+    sop_class = values.text(ds, "SOPClassUID") or ""
     if sop_class in _NOT_IMAGES:
         raise Rejected(Reason.UNSUPPORTED, f"{_NOT_IMAGES[uid.UID(sop_class)]}, not an image")
-    series_uid = _text(ds, "SeriesInstanceUID")
-    rows, columns, bits = (_integer(ds, k) for k in ("Rows", "Columns", "BitsAllocated"))
+    series_uid = values.text(ds, "SeriesInstanceUID")
+    rows, columns, bits = (values.integer(ds, k) for k in ("Rows", "Columns", "BitsAllocated"))
     if series_uid is None or not rows or not columns or not bits:
         raise Rejected(Reason.UNREADABLE, "an image without SeriesInstanceUID, Rows, Columns or BitsAllocated")
-    slope, intercept = _number(ds, "RescaleSlope", 1.0), _number(ds, "RescaleIntercept", 0.0)
+    slope, intercept = values.number(ds, "RescaleSlope", 1.0), values.number(ds, "RescaleIntercept", 0.0)
     if not slope or not math.isfinite(slope) or intercept is None or not math.isfinite(intercept):
         raise Rejected(
             Reason.UNREADABLE, f"RescaleSlope {slope} and RescaleIntercept {intercept} give no physical values"
         )
-    stored = _integer(ds, "BitsStored") or bits
-    high = _integer(ds, "HighBit")
-    signed = _integer(ds, "PixelRepresentation") or 0
-    frames = _integer(ds, "NumberOfFrames") or 1
-    samples = _integer(ds, "SamplesPerPixel") or 1
-    row_column = _numbers(ds, "PixelSpacing", 2)
-    position, cosines = _numbers(ds, "ImagePositionPatient", 3), _numbers(ds, "ImageOrientationPatient", 6)
+    stored = values.integer(ds, "BitsStored") or bits
+    high = values.integer(ds, "HighBit")
+    signed = values.integer(ds, "PixelRepresentation") or 0
+    frames = values.integer(ds, "NumberOfFrames") or 1
+    samples = values.integer(ds, "SamplesPerPixel") or 1
+    row_column = values.numbers(ds, "PixelSpacing", 2)
+    position, cosines = values.numbers(ds, "ImagePositionPatient", 3), values.numbers(ds, "ImageOrientationPatient", 6)
+    modality, image_type = values.text(ds, "Modality") or "OT", values.texts(ds, "ImageType")
     missing = 0
-    if syntax in _NATIVE and pixel_length != _UNDEFINED_LENGTH:  # of other syntaxes only decoding can tell
-        there = min(pixel_length, file_bytes - pixel_offset)
+    if (syntax in _NATIVE or plain) and pixel_length != _UNDEFINED_LENGTH:  # of other syntaxes only decoding can tell
+        there = int(min(pixel_length, end - pixel_offset))
         missing = max(0, (rows * columns * samples * frames * bits + 7) // 8 - there)
     instance = Instance(
         path=path,
         file_bytes=file_bytes,
         missing_pixel_bytes=missing,
         sop_class_uid=sop_class,
-        sop_instance_uid=_text(ds, "SOPInstanceUID") or "",
+        sop_instance_uid=values.text(ds, "SOPInstanceUID") or "",
         series_instance_uid=series_uid,
-        study_instance_uid=_text(ds, "StudyInstanceUID"),
-        frame_of_reference_uid=_text(ds, "FrameOfReferenceUID"),
-        patient_id=_text(ds, "PatientID"),
-        patient_sex=_text(ds, "PatientSex"),
-        age_years=_age_years(_text(ds, "PatientAge")),
-        study_date=_text(ds, "StudyDate"),
-        modality=_text(ds, "Modality") or "OT",
-        image_type=_texts(ds, "ImageType"),
-        instance_number=_integer(ds, "InstanceNumber"),
-        acquisition_number=_integer(ds, "AcquisitionNumber"),
-        echo_numbers=_integer(ds, "EchoNumbers"),
-        echo_time=_number(ds, "EchoTime"),
-        inversion_time=_number(ds, "InversionTime"),
-        diffusion_b_value=_number(ds, "DiffusionBValue"),
-        temporal_position_identifier=_integer(ds, "TemporalPositionIdentifier"),
-        trigger_time=_number(ds, "TriggerTime"),
+        study_instance_uid=values.text(ds, "StudyInstanceUID"),
+        frame_of_reference_uid=values.text(ds, "FrameOfReferenceUID"),
+        patient_id=values.text(ds, "PatientID"),
+        patient_sex=values.text(ds, "PatientSex"),
+        age_years=_age_years(values.text(ds, "PatientAge")),
+        study_date=values.text(ds, "StudyDate"),
+        modality=modality,
+        image_type=image_type,
+        instance_number=values.integer(ds, "InstanceNumber"),
+        acquisition_number=values.integer(ds, "AcquisitionNumber"),
+        echo_numbers=values.integer(ds, "EchoNumbers"),
+        echo_time=values.number(ds, "EchoTime"),
+        inversion_time=values.number(ds, "InversionTime"),
+        diffusion_b_value=values.number(ds, "DiffusionBValue"),
+        temporal_position_identifier=values.integer(ds, "TemporalPositionIdentifier"),
+        trigger_time=values.number(ds, "TriggerTime"),
         image_position_patient=position,  # type: ignore[arg-type]  # _numbers gives as many as it was asked for
         image_orientation_patient=cosines,  # type: ignore[arg-type]
         pixel_spacing=row_column,  # type: ignore[arg-type]
-        slice_thickness=_number(ds, "SliceThickness"),
+        slice_thickness=values.number(ds, "SliceThickness"),
         rows=rows,
         columns=columns,
         samples_per_pixel=samples,
-        photometric_interpretation=_text(ds, "PhotometricInterpretation") or "MONOCHROME2",
+        photometric_interpretation=values.text(ds, "PhotometricInterpretation") or "MONOCHROME2",
         bits_allocated=bits,
         bits_stored=stored,
         high_bit=stored - 1 if high is None else high,
@@ -309,13 +353,18 @@ def open_instance(data: Bytes, *, path: str, file_bytes: int) -> Opened:
         intercept=intercept,
         has_modality_lut="ModalityLUTSequence" in ds,
         padding=_padding(ds, bits, signed),
-        body_part=_text(ds, "BodyPartExamined"),
-        laterality=_text(ds, "ImageLaterality") or _text(ds, "Laterality"),
-        manufacturer=_text(ds, "Manufacturer"),
-        scanner_model=_text(ds, "ManufacturerModelName"),
-        field_strength_t=_number(ds, "MagneticFieldStrength"),
-        kvp=_number(ds, "KVP"),
-        kernel="\\".join(_texts(ds, "ConvolutionKernel")) or None,
+        body_part=values.text(ds, "BodyPartExamined"),
+        laterality=values.text(ds, "ImageLaterality") or values.text(ds, "Laterality"),
+        manufacturer=values.text(ds, "Manufacturer"),
+        scanner_model=values.text(ds, "ManufacturerModelName"),
+        field_strength_t=values.number(ds, "MagneticFieldStrength"),
+        kvp=values.number(ds, "KVP"),
+        kernel="\\".join(values.texts(ds, "ConvolutionKernel")) or None,
+        lossy=syntax in _LOSSY or values.text(ds, "LossyImageCompression") == "01",
+        spacing_between_slices=values.number(ds, "SpacingBetweenSlices"),
+        pet=pet.pet_fields(ds) if modality == "PT" else None,
+        mosaic=csa.mosaic_of(ds) if "MOSAIC" in image_type else None,
+        frames=functional_groups.frames_of(ds),
     )
     return Opened(instance, syntax, pixel_offset, pixel_length)
 
@@ -323,32 +372,56 @@ def open_instance(data: Bytes, *, path: str, file_bytes: int) -> Opened:
 def pixels(data: Bytes, opened: Opened | None = None) -> StoredSlice:
     """Pixels of a single-frame grey instance, and how they become physical values.
 
-    Stored values are as PS3.5 8.1.1 defines them: BitsStored bits ending at HighBit, sign-extended where
-    PixelRepresentation is 1; other bits are not pixels. MONOCHROME1 (low is bright) is mirrored within the range of the
-    stored bits, here and nowhere else, except in CT and PET, whose numbers are HU and activity however they are
-    displayed.
-
     Args:
         data: the whole file.
         opened: from `open_instance`, where the caller has it already.
 
     Raises:
-        Rejected: TRUNCATED, fewer pixels than announced; UNREADABLE, they cannot be decoded; UNSUPPORTED, colour, 1 or
-            64 bits, a modality LUT; MULTIFRAME; else as `read_instance` does.
+        Rejected: MULTIFRAME, several frames or a mosaic, for which see `frames`; else as `stored_frames` does.
     """
     opened = opened or open_instance(data, path="", file_bytes=len(data))
+    check_readable(opened.instance)
+    return finished(stored_frames(data, opened)[0], opened.instance)
+
+
+def stored_frames(data: Bytes, opened: Opened) -> npt.NDArray[Any]:
+    """Pixels of a grey instance as its file holds them: shape (frames, rows, columns), for `finished` to make values of.
+
+    Args:
+        data: the whole file; the array may be a read-only view of it.
+        opened: from `open_instance`.
+
+    Raises:
+        Rejected: TRUNCATED, fewer pixels than announced; UNREADABLE, they cannot be decoded; UNSUPPORTED, colour, 1 or
+            64 bits, a modality LUT.
+    """
     instance, syntax = opened.instance, opened.transfer_syntax
-    check_readable(instance)
+    check_grey(instance)
     if instance.missing_pixel_bytes:
         raise Rejected(Reason.TRUNCATED, f"the pixels are {instance.missing_pixel_bytes} bytes short")
     big = syntax == uid.ExplicitVRBigEndian
+    shape = (instance.number_of_frames, instance.rows, instance.columns)
+    if syntax == uid.DeflatedExplicitVRLittleEndian:
+        data, syntax = plain_of(data) or data, uid.ExplicitVRLittleEndian
     if syntax in _NATIVE and not (big and instance.bits_allocated == 8):  # there pairs of bytes may be swapped
         dtype = instance.dtype.newbyteorder(">" if big else "<")
-        stored = np.frombuffer(data, dtype, count=instance.rows * instance.columns, offset=opened.pixel_offset)
-        stored = stored.astype(instance.dtype, copy=False).reshape(instance.rows, instance.columns)
-    else:
-        stored = _decoded(data, opened)
-    stored = _stored_bits(stored, instance)
+        stored = np.frombuffer(data, dtype, count=math.prod(shape), offset=opened.pixel_offset)
+        return stored.astype(instance.dtype, copy=False).reshape(shape)
+    return _decoded(data, opened, shape)
+
+
+def finished(stored_yx: npt.NDArray[Any], instance: Instance) -> StoredSlice:
+    """One slice of stored values, from the words that its file holds.
+
+    Stored values are as PS3.5 8.1.1 defines them: BitsStored bits ending at HighBit, sign-extended where
+    PixelRepresentation is 1; other bits are not pixels. MONOCHROME1 (low is bright) is mirrored within the range of the
+    stored bits, here and nowhere else, except in CT and PET, whose numbers are HU and activity however they are
+    displayed.
+
+    Raises:
+        Rejected: UNREADABLE, the bits do not fit in the word.
+    """
+    stored = _stored_bits(stored_yx, instance)
     padding = instance.padding
     if instance.photometric_interpretation == "MONOCHROME1" and instance.modality not in _CALIBRATED:
         # The sum of the lowest and the highest value: (0, 2**n - 1) or (-2**(n-1), 2**(n-1) - 1).
@@ -362,24 +435,32 @@ def check_readable(instance: Instance) -> None:
     """Refuse an instance whose pixels this version does not turn into a slice.
 
     Raises:
-        Rejected: MULTIFRAME, several frames or a Siemens mosaic of them; UNSUPPORTED, colour, 1 or 64 bits, a modality LUT.
+        Rejected: MULTIFRAME, several frames or a Siemens mosaic of them; UNSUPPORTED as `check_grey`.
     """
     if instance.number_of_frames > 1 or instance.sop_class_uid in _ENHANCED:
         raise Rejected(Reason.MULTIFRAME, f"a multi-frame object of {instance.number_of_frames} frames")
     if "MOSAIC" in instance.image_type:
         raise Rejected(Reason.MULTIFRAME, "a Siemens mosaic: one instance shows all slices side by side")
+    check_grey(instance)
+
+
+def check_grey(instance: Instance) -> None:
+    """Refuse pixels that are no grey numbers, in one frame or in many.
+
+    Raises:
+        Rejected: UNSUPPORTED, colour, 1 or 64 bits, a modality LUT.
+    """
     if instance.samples_per_pixel != 1 or not instance.photometric_interpretation.startswith("MONOCHROME"):
-        raise Rejected(
-            Reason.UNSUPPORTED,
-            f"colour: {instance.samples_per_pixel} samples per pixel, {instance.photometric_interpretation}",
-        )
+        kind = instance.photometric_interpretation
+        shown = kind if kind in _PHOTOMETRIC else "another PhotometricInterpretation"
+        raise Rejected(Reason.UNSUPPORTED, f"colour: {instance.samples_per_pixel} samples per pixel, {shown}")
     if instance.bits_allocated not in (8, 16, 32):
         raise Rejected(Reason.UNSUPPORTED, f"{instance.bits_allocated} bits a pixel; 8, 16 and 32 are read")
     if instance.has_modality_lut:
         raise Rejected(Reason.UNSUPPORTED, "a modality LUT instead of RescaleSlope and RescaleIntercept")
 
 
-def _decoded(data: Bytes, opened: Opened) -> npt.NDArray[Any]:
+def _decoded(data: Bytes, opened: Opened, shape: tuple[int, int, int]) -> npt.NDArray[Any]:
     instance, syntax = opened.instance, opened.transfer_syntax
     if opened.pixel_length == _UNDEFINED_LENGTH:
         _check_fragments(data, opened.pixel_offset)
@@ -389,15 +470,13 @@ def _decoded(data: Bytes, opened: Opened) -> npt.NDArray[Any]:
             raise RuntimeError(f"no decoder installed for {syntax.name}: {decoder.missing_dependencies}")
     try:
         stored = pixel_array(pydicom.dcmread(io.BytesIO(data)), raw=True)
-    except (RuntimeError, ValueError, NotImplementedError, AttributeError, IndexError, EOFError, struct.error) as error:
+    except (RuntimeError, *values.DAMAGED) as error:
         raise Rejected(
             Reason.UNREADABLE, f"the {syntax.name} stream cannot be decoded ({type(error).__name__})"
         ) from error
-    if stored.shape != (instance.rows, instance.columns):
-        raise Rejected(
-            Reason.UNREADABLE, f"expected {instance.rows}×{instance.columns} pixels, the stream holds {stored.shape}"
-        )
-    return stored.astype(instance.dtype, copy=False)
+    if stored.shape != (shape if shape[0] > 1 else shape[1:]):
+        raise Rejected(Reason.UNREADABLE, f"expected {shape} pixels, the stream holds {stored.shape}")
+    return stored.reshape(shape).astype(instance.dtype, copy=False)
 
 
 def _check_fragments(data: Bytes, offset: int) -> None:
@@ -428,7 +507,7 @@ def _stored_bits(stored: npt.NDArray[Any], instance: Instance) -> npt.NDArray[An
     return (stored << above) >> (above + below)
 
 
-def _padding(ds: Dataset, bits: int, signed: int) -> int | None:
+def _padding(ds: Attributes, bits: int, signed: int) -> int | None:
     value = ds.get("PixelPaddingValue")
     if (
         isinstance(value, bytes) and len(value) == 2
@@ -439,47 +518,6 @@ def _padding(ds: Dataset, bits: int, signed: int) -> int | None:
     if signed and value >= 1 << (bits - 1):  # written as US beside signed pixels
         return value - (1 << bits)
     return value + (1 << bits) if not signed and value < 0 else value
-
-
-def _raw(ds: Dataset, keyword: str) -> Any:
-    try:
-        return ds.get(keyword)
-    except (ValueError, TypeError, OverflowError, KeyError, NotImplementedError, struct.error):
-        return None  # a value that its VR does not allow says nothing
-
-
-def _text(ds: Dataset, keyword: str) -> str | None:
-    value = _raw(ds, keyword)
-    return None if value is None else (str(value).strip("\0 ") or None)
-
-
-def _texts(ds: Dataset, keyword: str) -> tuple[str, ...]:
-    value = _raw(ds, keyword)
-    if value is None or isinstance(value, str):
-        return (value,) if value else ()
-    return tuple(str(v).strip() for v in value)
-
-
-def _numbers(ds: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
-    value = _raw(ds, keyword)
-    try:
-        numbers = tuple(float(v) for v in value)
-    except (TypeError, ValueError):
-        return None
-    return numbers if len(numbers) == count and all(math.isfinite(n) for n in numbers) else None
-
-
-def _number(ds: Dataset, keyword: str, default: float | None = None) -> float | None:
-    value = _raw(ds, keyword)
-    try:
-        return default if value in (None, "") else float(value)
-    except (TypeError, ValueError):
-        return default
-
-
-def _integer(ds: Dataset, keyword: str) -> int | None:
-    number = _number(ds, keyword)
-    return int(number) if number is not None and math.isfinite(number) else None
 
 
 def _age_years(text: str | None) -> float | None:

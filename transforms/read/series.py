@@ -6,14 +6,14 @@
 | verdict | result | where |
 | --- | --- | --- |
 | regular | volume | `stack.measure` |
-| duplicates | volume if pixels are identical, else CONFLICTING_SLICES | `stack.measure`, settled by `read` |
-| irregular | volume, resampled along z, within a tolerance; else IRREGULAR_SPACING | `stack.measure`, `read` |
+| duplicates | volume if pixels are identical, else CONFLICTING_SLICES | `stack.measure`, settled by `assemble` |
+| irregular | volume, resampled along z, within a tolerance; else IRREGULAR_SPACING | `stack.measure`, `assemble` |
 | mixed | several volumes | `clusters.by_geometry`, `clusters.by_content` |
 | gap | MISSING_SLICES | `stack.measure` |
-| tilted | TILTED; deskewing belongs beside `_onto_grid` | `stack.measure` |
-| temporal | TEMPORAL; a rule that takes or splits time points belongs in `clusters` | `clusters.by_content` |
-| localizer | LOCALIZER | `_unfit`, `clusters.is_three_plane` |
-| multiframe | MULTIFRAME | `dicom.check_readable` |
+| tilted | volume, deskewed | `stack.measure`, `deskew` |
+| temporal | TEMPORAL; `temporal.read_temporal` reads such a series as one 4-D array | `clusters.by_content` |
+| localizer | LOCALIZER | `assemble.slices_of`, `clusters.is_three_plane` |
+| multiframe, mosaic | as the series of its frames or tiles; MULTIFRAME where it does not say where they lie | `frames.expand` |
 | incomplete | INCOMPLETE | `stack.check_plane`, `stack.measure` |
 """
 
@@ -22,25 +22,20 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
+from dataclasses import dataclass, replace
 
 from mdfp.sample import Acquisition, Finding
 from schemas.case import ArrayHeader
 from schemas.reasons import Reason
 from schemas.recipe import Limits
-from transforms.read import clusters, dicom
-from transforms.read.dicom import Instance, StoredSlice
-from transforms.read.header import array_header, check_affine, check_extent
-from transforms.read.stack import Stack, check_plane, measure
+from transforms.read import clusters
+from transforms.read.assemble import Objects, assembled, partitions, slices_of, stored_dtype, to_suv
+from transforms.read.dicom import Instance
+from transforms.read.header import array_header, check_affine
+from transforms.read.stack import Stack, measure
 from transforms.rejected import Rejected
 from transforms.scratch import Bytes
 from transforms.volume import Volume
-
-PROJECTIONS = frozenset({"CR", "DX", "MG", "PX", "IO", "XA", "RF", "US", "IVUS", "OP", "ES", "XC", "GM", "SM", "DMS"})
-"""Modalities whose instances are pictures or films, not slices."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +43,11 @@ class SeriesVolume:
     """One volume of a series.
 
     Attributes:
-        paths: its objects in slice order, ascending along the normal; candidates for duplicates included.
+        paths: its objects in slice order, ascending along the normal; candidates for duplicates included. An object of
+            several volumes is named by each of them.
         header: its record.
         findings: what was noticed; `where` is the header's name.
-        verdict: regular, duplicates, irregular or mixed.
+        verdict: regular, duplicates, tilted, irregular, mixed, multiframe or mosaic.
         metadata: how it was taken, from the first slice.
         instance: the first slice: modality, patient and UIDs for the case.
     """
@@ -83,7 +79,7 @@ class SeriesReject:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What a series is. Every instance is in exactly one volume or reject."""
+    """What a series is. Every slice is in exactly one volume or reject."""
 
     volumes: tuple[SeriesVolume, ...]
     rejects: tuple[SeriesReject, ...]
@@ -98,48 +94,57 @@ def diagnose(instances: Sequence[Instance], *, name: str = "image") -> Diagnosis
     """
     ordered = sorted(instances, key=lambda i: (i.sop_instance_uid, i.path))
     fit, rejects = _fit(ordered)
-    volumes: list[SeriesVolume] = []
+    found: list[tuple[list[int], SeriesVolume]] = []
     parts = clusters.by_geometry(fit) if fit else []
     if clusters.is_three_plane(parts):
         rejects.append(
             _reject(Rejected(Reason.LOCALIZER, f"{len(parts)} planes of few slices each, three at right angles"), fit)
         )
         parts = []
-    left_out = len(ordered) - len(fit)
+    left_out = len(ordered) - len({i.path for i in fit})
+    pieces: list[clusters.Part] = []
     for part in parts:
         try:
-            for piece in clusters.by_content(part):
-                try:
-                    volumes.append(_volume(piece, measure(_whole(piece)), name, left_out))
-                except Rejected as verdict:
-                    rejects.append(_reject(verdict, piece.instances))
+            pieces += clusters.by_content(part)
         except Rejected as verdict:
             rejects.append(_reject(verdict, part.instances))
-    volumes.sort(key=lambda v: v.paths)
+    for piece in pieces:
+        try:
+            slices, suv = to_suv(_whole(piece))
+            among = f"one of {len(pieces)} volumes of its series, one expected: {piece.why}" if piece.why else ""
+            volume = _volume(measure(slices), name, left_out, among, suv)
+            numbers = sorted(i.frame or 0 for i in piece.instances)
+            found.append((numbers, _numbered(volume, piece, fit)))
+        except Rejected as verdict:
+            rejects.append(_reject(verdict, piece.instances))
+    volumes = tuple(v for _, v in sorted(found, key=lambda f: (f[1].paths, f[0])))
     rejects.sort(key=lambda r: r.paths)
-    return Diagnosis(tuple(volumes), tuple(rejects))
+    return Diagnosis(volumes, tuple(rejects))
+
+
+def _numbered(volume: SeriesVolume, piece: clusters.Part, fit: Sequence[Instance]) -> SeriesVolume:
+    """The volume with its number among the volumes of its objects, so that `read` finds it again in them alone."""
+    paths = set(volume.paths)
+    within = [i for i in fit if i.path in paths]
+    if len(within) == len(piece.instances):
+        return volume
+    wanted = {(i.path, i.frame) for i in piece.instances}
+    for number, other in enumerate(partitions(within)):
+        if {(i.path, i.frame) for i in other.instances} == wanted:
+            return replace(volume, header=replace(volume.header, part=number))
+    raise Rejected(Reason.MULTIFRAME, "the frames of this volume cannot be told from the others by its objects alone")
 
 
 def _fit(instances: Sequence[Instance]) -> tuple[list[Instance], list[SeriesReject]]:
-    """Instances that can be slices of a volume; the others as one reject for each reason."""
+    """Slices that can be part of a volume; the other objects as one reject for each reason."""
     fit: list[Instance] = []
     unfit: dict[tuple[Reason, str], list[Instance]] = defaultdict(list)
     for instance in instances:
         try:
-            _check_fit(instance)
-            fit.append(instance)
+            fit += slices_of(instance)
         except Rejected as verdict:
             unfit[(verdict.reason, verdict.detail)].append(instance)
     return fit, [_reject(Rejected(*verdict), members) for verdict, members in unfit.items()]
-
-
-def _check_fit(instance: Instance) -> None:
-    dicom.check_readable(instance)
-    if "LOCALIZER" in instance.image_type:
-        raise Rejected(Reason.LOCALIZER, "ImageType says LOCALIZER")
-    if instance.modality in PROJECTIONS:
-        raise Rejected(Reason.NOT_A_VOLUME, f"modality {instance.modality}: pictures, not slices of a volume")
-    check_plane(instance)
 
 
 def _whole(part: clusters.Part) -> tuple[Instance, ...]:
@@ -155,19 +160,20 @@ def _whole(part: clusters.Part) -> tuple[Instance, ...]:
 
 
 def _reject(verdict: Rejected, members: Sequence[Instance]) -> SeriesReject:
-    detail = f"{verdict.detail} ({len(members)} instances)"
-    return SeriesReject(verdict.reason, detail, tuple(sorted(i.path for i in members)), members[0])
+    paths = tuple(sorted({i.path for i in members}))
+    count = (
+        f"{len(paths)} instances" if len(paths) == len(members) else f"{len(members)} slices of {len(paths)} instances"
+    )
+    return SeriesReject(verdict.reason, f"{verdict.detail} ({count})", paths, members[0])
 
 
-def _volume(part: clusters.Part, stack: Stack, name: str, left_out: int) -> SeriesVolume:
+def _volume(stack: Stack, name: str, left_out: int, among: str, suv: str) -> SeriesVolume:
     check_affine(stack.affine_ras)
     flat = [i for slot in stack.slots for i in slot]
     first = flat[0]
-    findings = []
-    if stack.verdict != "regular":
-        findings.append(Finding(stack.verdict, name, stack.detail))
-    if part.why:
-        findings.append(Finding("mixed", name, f"one of several volumes of its series: {part.why}"))
+    findings = [Finding(code, name, detail) for code, detail in stack.ailments]
+    if among:
+        findings.append(Finding("mixed", name, among))
     if left_out:
         findings.append(Finding("left_out", name, f"{left_out} instances of the series are no slices of a volume"))
     scale, offset = 1.0, 0.0
@@ -177,24 +183,35 @@ def _volume(part: clusters.Part, stack: Stack, name: str, left_out: int) -> Seri
     else:
         slopes = [i.slope for i in flat]
         findings.append(Finding("rescale_varies", name, f"RescaleSlope runs from {min(slopes):g} to {max(slopes):g}"))
-    verdict = "mixed" if part.why and stack.verdict == "regular" else stack.verdict
+    if suv:
+        findings.append(Finding("suv", name, suv))
+    announced = first.pet.slices if first.pet is not None else None
+    if announced is not None and announced > len(stack.slots):
+        detail = f"the header announces {announced} slices (NumberOfSlices), {len(stack.slots)} are here"
+        findings.append(Finding("incomplete", name, detail))
+    if lossy := sum(i.lossy for i in flat):
+        findings.append(Finding("lossy", name, f"{lossy} of {len(flat)} slices were compressed with loss"))
+    sizes = {i.path: i.file_bytes for i in flat}
+    verdict = stack.verdict
+    if first.frame is not None:
+        kind = "mosaic" if first.tiles else "multiframe"
+        findings.append(Finding(kind, name, f"{len(flat)} slices from {len(sizes)} objects"))
+        verdict = kind if verdict == "regular" else verdict
+    if among and verdict in ("regular", "multiframe", "mosaic"):
+        verdict = "mixed"
     header = array_header(
         name=name,
         format="dicom",
-        shape_zyx=(len(stack.slots), first.rows, first.columns),
+        shape_zyx=stack.shape,
         affine_ras=stack.affine_ras,
-        dtype=_stored_dtype(flat),
+        dtype=stored_dtype(flat),
         scale=scale,
         offset=offset,
-        file_bytes=sum(i.file_bytes for i in flat),
+        file_bytes=sum(sizes.values()),
         frame_of_reference=_digest(first.frame_of_reference_uid),
         verdict=verdict,
     )
-    return SeriesVolume(tuple(i.path for i in flat), header, tuple(findings), verdict, _acquisition(first), first)
-
-
-def _stored_dtype(instances: Sequence[Instance]) -> np.dtype:
-    return np.result_type(*{i.dtype for i in instances})
+    return SeriesVolume(tuple(sizes), header, tuple(findings), verdict, _acquisition(first), first)
 
 
 def _digest(frame_of_reference_uid: str | None) -> str | None:
@@ -219,7 +236,7 @@ def read(files: Sequence[tuple[str, Bytes]], header: ArrayHeader, limits: Limits
 
     Stored values are kept where one slope and intercept hold for all slices. Else the values are physical: computed in
     float64, returned as float32 if every one of them is exactly a float32 and as float64 if not, since the product of a
-    16-bit number and a decimal slope rarely is.
+    16-bit number and a decimal slope rarely is. PET is SUVbw.
 
     Args:
         files: (path, whole file) of each instance the diagnosis named.
@@ -228,74 +245,19 @@ def read(files: Sequence[tuple[str, Bytes]], header: ArrayHeader, limits: Limits
 
     Raises:
         Rejected: CONFLICTING_SLICES, slices at one position differ; TRUNCATED, UNREADABLE, … as `dicom.pixels` does;
-            SOURCE_CHANGED, the instances are no longer the volume the inventory saw; TOO_LARGE.
+            SOURCE_CHANGED, the instances are no longer the volume the inventory saw; TOO_LARGE; NO_SUV.
     """
-    data = dict(files)
-    opened = {path: dicom.open_instance(content, path=path, file_bytes=len(content)) for path, content in files}
-    instances = [o.instance for o in opened.values()]
-    for instance in instances:
-        _check_fit(instance)
-    stack = measure(instances)
-    shape = (len(stack.slots), instances[0].rows, instances[0].columns)
-    if shape != header.shape or any((i.rows, i.columns) != shape[1:] for i in instances):
-        raise Rejected(Reason.SOURCE_CHANGED, f"the inventory saw {header.shape} voxels (z, y, x), now {shape}")
-    uniform = len({(i.slope, i.intercept) for i in instances}) == 1
-    dtype = _stored_dtype(instances) if uniform else np.dtype(np.float64)
-    check_extent(shape, dtype.itemsize, limits)
-    array = np.empty(shape, dtype)
-    scale, offset = (instances[0].slope, instances[0].intercept) if uniform else (1.0, 0.0)
-    paddings: set[int | None] = set()
-    for z, slot in enumerate(stack.slots):
-        stored = _settled([(data[i.path], opened[i.path]) for i in slot], stack.offsets_mm[z])
-        paddings.add(stored.padding)
-        array[z] = stored.array_yx if uniform else stored.array_yx * stored.scale + stored.offset
-    common = paddings.pop() if uniform and len(paddings) == 1 else None
-    padding = None if common is None else float(common)
-    if stack.irregular:
-        array = _onto_grid(array, stack, padding)
-    if not uniform:
-        array = _narrow(array)
-    return Volume(array, stack.affine_ras, scale, offset, padding)
-
-
-def _settled(slot: Sequence[tuple[Bytes, dicom.Opened]], at_mm: float) -> StoredSlice:
-    """The one slice of a position: the first of several with the same pixels."""
-    first = dicom.pixels(*slot[0])
-    for other in slot[1:]:
-        second = dicom.pixels(*other)
-        same = (first.scale, first.offset) == (second.scale, second.offset) and np.array_equal(
-            first.array_yx, second.array_yx
+    objects = Objects(files, limits)
+    slices = objects.slices()
+    if header.part is not None:
+        pieces = partitions(slices)
+        slices = list(pieces[header.part].instances) if header.part < len(pieces) else []
+    if not slices:
+        raise Rejected(
+            Reason.SOURCE_CHANGED, f"the inventory saw volume {header.part} of these objects, now there are fewer"
         )
-        if not same:
-            different = int((first.array_yx != second.array_yx).sum())
-            raise Rejected(
-                Reason.CONFLICTING_SLICES,
-                f"{len(slot)} slices lie at one position, {at_mm:.3f} mm from the first; {different} of "
-                f"{first.array_yx.size} pixels differ",
-            )
-    return first
-
-
-def _onto_grid(array: npt.NDArray, stack: Stack, padding: float | None) -> npt.NDArray:
-    """Slices at measured positions, interpolated linearly to the regular grid; integers rounded half to even.
-
-    Where one of the two neighbours is padding the nearer one is taken: padding is no intensity.
-    """
-    result = np.empty_like(array)
-    positions = stack.offsets_mm
-    for z, target in enumerate(stack.regular_mm):
-        low = int(np.clip(np.searchsorted(positions, target, side="right") - 1, 0, len(positions) - 2))
-        weight = float(np.clip((target - positions[low]) / (positions[low + 1] - positions[low]), 0.0, 1.0))
-        near = low + (weight > 0.5)
-        mixed = array[low] * (1.0 - weight) + array[low + 1] * weight
-        if np.issubdtype(array.dtype, np.integer):
-            mixed = np.rint(mixed)
-        if padding is not None:
-            mixed = np.where((array[low] == padding) | (array[low + 1] == padding), array[near], mixed)
-        result[z] = mixed
-    return result
-
-
-def _narrow(array: npt.NDArray[np.float64]) -> npt.NDArray:
-    narrow = array.astype(np.float32)
-    return narrow if np.array_equal(narrow, array) else array
+    scaled, _ = to_suv(slices)
+    stack = measure(scaled)
+    if stack.shape != header.shape or any((i.rows, i.columns) != (scaled[0].rows, scaled[0].columns) for i in scaled):
+        raise Rejected(Reason.SOURCE_CHANGED, f"the inventory saw {header.shape} voxels (z, y, x), now {stack.shape}")
+    return assembled(stack, objects, limits)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from mdfp import geometry
 from mdfp.geometry import Affine
 from schemas.reasons import Reason
+from transforms.read.deskew import Skew, skew_of
 from transforms.read.dicom import Instance
 from transforms.read.header import SHEAR_TOLERANCE_DEG
 from transforms.rejected import Rejected
@@ -31,6 +32,9 @@ more, and no scanner steps by less than ten times this."""
 
 TILT_TOLERANCE_DEG = SHEAR_TOLERANCE_DEG
 """Angle in degrees between the line through the slices and their normal, from which the series is tilted."""
+
+MAX_TILT_DEG = 45.0
+"""Gantries tilt by up to 30°; slices that lean further than this are not a tilted scan but a mistake."""
 
 LATERAL_TOLERANCE_MM = 0.1
 """Slices may lie this far, in mm, beside the straight line through the first and the last: rounding of positions."""
@@ -65,16 +69,23 @@ class Stack:
     Attributes:
         slots: the instances at each position, ascending along the normal; more than one where positions coincide.
         offsets_mm: (slots,) distance of each position from the first along the line through them.
-        affine_ras: index (x, y, z) → mm of the regular grid from the first to the last position.
-        verdict: regular, duplicates or irregular.
-        detail: the numbers behind a verdict that is not regular.
+        affine_ras: index (x, y, z) → mm of the regular, upright grid from the first to the last position.
+        shape: (z, y, x) of that grid.
+        ailments: (verdict, numbers) of each thing that is not regular: duplicates, tilted, irregular, in this order.
+        skew: how leaning slices are shifted onto the grid; None where they stand upright.
     """
 
     slots: tuple[tuple[Instance, ...], ...]
     offsets_mm: npt.NDArray[np.float64]
     affine_ras: Affine
-    verdict: str
-    detail: str
+    shape: tuple[int, int, int]
+    ailments: tuple[tuple[str, str], ...]
+    skew: Skew | None
+
+    @property
+    def verdict(self) -> str:
+        """regular, or the first of the ailments."""
+        return self.ailments[0][0] if self.ailments else "regular"
 
     @property
     def regular_mm(self) -> npt.NDArray[np.float64]:
@@ -132,7 +143,7 @@ def position(instance: Instance) -> Vector:
 def slots(instances: Sequence[Instance]) -> tuple[tuple[Instance, ...], ...]:
     """Instances by position, ascending along the normal; those within `SAME_POSITION_MM` share a slot.
 
-    Within a slot the order is by SOPInstanceUID, then path, so it does not depend on the listing's.
+    Within a slot the order is by SOPInstanceUID, path and frame, so it does not depend on the listing's.
     """
     plane = instances[0].image_orientation_patient
     if plane is None:
@@ -149,16 +160,16 @@ def slots(instances: Sequence[Instance]) -> tuple[tuple[Instance, ...], ...]:
     return tuple(tuple(sorted(g, key=_identity)) for g in groups)
 
 
-def _identity(instance: Instance) -> tuple[str, str]:
-    return instance.sop_instance_uid, instance.path
+def _identity(instance: Instance) -> tuple[str, str, int]:
+    return instance.sop_instance_uid, instance.path, instance.frame or 0
 
 
 def measure(instances: Sequence[Instance]) -> Stack:
     """The stack that slices of one plane, size and spacing make.
 
     Raises:
-        Rejected: INCOMPLETE, fewer than `MIN_SLICES` positions; TILTED, with the angle; MISSING_SLICES, with where;
-            IRREGULAR_SPACING, with the steps.
+        Rejected: INCOMPLETE, fewer than `MIN_SLICES` positions; TILTED, beyond `MAX_TILT_DEG`; MISSING_SLICES,
+            with where; IRREGULAR_SPACING, with the steps.
     """
     groups = slots(instances)
     if len(groups) < MIN_SLICES:
@@ -174,23 +185,44 @@ def measure(instances: Sequence[Instance]) -> Stack:
     length = math.sqrt(dot(line, line))
     unit = line / length
     _check_straight(groups, points, unit, length)
-    _check_tilt(line, normal)
+    degrees = _tilt_deg(line, normal)
     offsets = (points[:, 0] - points[0, 0]) * unit[0] + (points[:, 1] - points[0, 1]) * unit[1]
     offsets = offsets + (points[:, 2] - points[0, 2]) * unit[2]
     detail = _check_steps(offsets)
-    verdict = "irregular" if detail else "regular"
+    ailments = [("irregular", detail)] if detail else []
+    skew, shape_yx = None, (first.rows, first.columns)
+    # PixelSpacing is (between rows, between columns): x steps along the row direction by the second number.
+    along_x, along_y = np.array(cosines[:3]) * row_column[1], np.array(cosines[3:]) * row_column[0]
+    if degrees > TILT_TOLERANCE_DEG:
+        per_mm = (dot(unit, cosines[:3]) / row_column[1], dot(unit, cosines[3:]) / row_column[0])
+        skew = skew_of(degrees, np.outer(offsets, per_mm))
+        shape_yx = skew.shape_yx(first.rows, first.columns)
+        points = points + (along_x * skew.start_xy[0] + along_y * skew.start_xy[1])
+        line = np.array(normal) * dot(line, normal)
+        ailments.insert(0, ("tilted", _tilted(skew, shape_yx, first)))
     doubled = [g for g in groups if len(g) > 1]
     if doubled:
-        verdict = "duplicates"
         extra = sum(len(g) - 1 for g in doubled)
-        detail = f"{extra} further slices at {len(doubled)} of {len(groups)} positions; {detail}".removesuffix("; ")
-    # PixelSpacing is (between rows, between columns): x steps along the row direction by the second number.
+        ailments.insert(
+            0,
+            (
+                "duplicates",
+                f"{extra} further slices at {len(doubled)} of {len(groups)} positions, one expected at each",
+            ),
+        )
     affine = np.eye(4)
-    affine[:3, 0] = np.array(cosines[:3]) * row_column[1]
-    affine[:3, 1] = np.array(cosines[3:]) * row_column[0]
+    affine[:3, 0], affine[:3, 1] = along_x, along_y
     affine[:3, 2] = line / (len(groups) - 1)
     affine[:3, 3] = points[0]
-    return Stack(groups, offsets, geometry.lps_to_ras(affine), verdict, detail)
+    return Stack(groups, offsets, geometry.lps_to_ras(affine), (len(groups), *shape_yx), tuple(ailments), skew)
+
+
+def _tilted(skew: Skew, shape_yx: tuple[int, int], first: Instance) -> str:
+    return (
+        f"the line through the slices leans {skew.degrees:.2f}° from their normal, 0° expected: each slice is shifted within "
+        f"its plane, by up to {np.abs(skew.shift_xy_px).max():.2f} pixels, onto an upright grid of {shape_yx[1]}×{shape_yx[0]} "
+        f"pixels instead of {first.columns}×{first.rows}"
+    )
 
 
 def _check_straight(
@@ -210,16 +242,16 @@ def _check_straight(
         )
 
 
-def _check_tilt(line: npt.NDArray[np.float64], normal: Vector) -> None:
+def _tilt_deg(line: npt.NDArray[np.float64], normal: Vector) -> float:
     along = dot(line, normal)
     beside = line - np.array(normal) * along
     degrees = math.degrees(math.atan2(math.sqrt(dot(beside, beside)), along))
-    if degrees > TILT_TOLERANCE_DEG:
+    if degrees > MAX_TILT_DEG:
         raise Rejected(
             Reason.TILTED,
-            f"the line through the slices leans {degrees:.2f}° from their normal, {TILT_TOLERANCE_DEG}° is allowed; "
-            "deskewing is not done by this version",
+            f"the line through the slices leans {degrees:.2f}° from their normal; up to {MAX_TILT_DEG}° is deskewed",
         )
+    return degrees
 
 
 def _is_regular(offsets_mm: npt.NDArray[np.float64]) -> bool:

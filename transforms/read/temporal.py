@@ -1,0 +1,132 @@
+"""Series over time: the same positions at several moments, as one 4-D array on one grid.
+
+The moments are told apart, and put in order, by the first attribute that does so (`clusters.TIMES`); where none does, by
+the order of InstanceNumber at each position. How far apart they lie is not read: only their order is known.
+
+The inventory refuses such series as TEMPORAL: a case holds volumes. This is for those who read them themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mdfp.geometry import Affine
+from schemas.reasons import Reason
+from schemas.recipe import Limits
+from transforms.read import clusters
+from transforms.read.assemble import Objects, assembled, to_suv
+from transforms.read.dicom import Instance
+from transforms.read.header import check_affine, furthest_corner_mm
+from transforms.read.stack import Stack, measure, slots
+from transforms.rejected import Rejected
+from transforms.scratch import Bytes
+
+SAME_GRID_MM = 0.01
+"""Corners of the volumes of two moments may lie this far apart, in mm: positions are rounded."""
+
+
+@dataclass(frozen=True, eq=False)
+class TemporalVolume:
+    """Volumes of one place at several moments.
+
+    Attributes:
+        array_tzyx: shape (t, z, y, x), stored values.
+        affine_ras: 4×4, index (x, y, z) → mm, RAS world; the same for all moments.
+        ordered_by: the attribute that puts the moments in order.
+        scale: physical = stored * scale + offset.
+        offset: see scale.
+        padding: stored value that marks voxels outside the scan, or None.
+    """
+
+    array_tzyx: npt.NDArray[Any]
+    affine_ras: Affine
+    ordered_by: str
+    scale: float = 1.0
+    offset: float = 0.0
+    padding: float | None = None
+
+
+def moments(slices: Sequence[Instance]) -> tuple[str, list[tuple[Instance, ...]]]:
+    """The attribute that orders the moments of slices of one geometry, and the slices of each moment.
+
+    Raises:
+        Rejected: TEMPORAL, the moments cannot be told apart; MISSING_SLICES, some positions have fewer than others.
+    """
+    name, pieces = clusters.time_points(slices)
+    groups = slots(slices)
+    if not name:
+        numbered = [sorted(g, key=lambda i: (i.instance_number or 0, i.frame or 0)) for g in groups]
+        counts = {len({i.instance_number for i in g}) for g in numbered}
+        if len(counts) > 1 or any(len(g) != len({i.instance_number for i in g}) for g in numbered):
+            raise Rejected(
+                Reason.TEMPORAL,
+                f"expected as many InstanceNumbers at each of {len(groups)} positions, found {min(counts)} to {max(counts)}",
+            )
+        return "InstanceNumber", [tuple(g[t] for g in numbered) for t in range(counts.pop())]
+    if short := [p for p in pieces if len(p) != len(groups)]:
+        raise Rejected(
+            Reason.MISSING_SLICES,
+            f"{len(short)} of {len(pieces)} time points have fewer than {len(groups)} slices, down to {min(map(len, short))}",
+        )
+    return name, pieces
+
+
+def read_temporal(files: Sequence[tuple[str, Bytes]], limits: Limits) -> TemporalVolume:
+    """A series over time as one 4-D array.
+
+    Stored values are kept where one slope and intercept hold for all slices of all moments; else the values are physical,
+    in float64.
+
+    Args:
+        files: (path, whole file) of each instance of the series.
+        limits: what the 4-D array may cost.
+
+    Raises:
+        Rejected: TEMPORAL, slices of several geometries, or moments that cannot be told apart; MISSING_SLICES; TOO_LARGE;
+            as `series.read` does.
+    """
+    objects = Objects(files, limits)
+    slices, _ = to_suv(objects.slices())
+    parts = clusters.by_geometry(slices)
+    if len(parts) != 1:
+        raise Rejected(Reason.TEMPORAL, f"expected slices of one plane, size and spacing, found {len(parts)} kinds")
+    name, pieces = moments(slices)
+    stacks = [measure(p) for p in pieces]
+    _check_one_grid(stacks)
+    first = slices[0]
+    uniform = len({(i.slope, i.intercept) for i in slices}) == 1
+    dtype = np.result_type(*{i.dtype for i in slices}) if uniform else np.dtype(np.float64)
+    shape = (len(stacks), *stacks[0].shape)
+    if (taken := int(np.prod(shape)) * dtype.itemsize) > limits.max_bytes:
+        raise Rejected(
+            Reason.TOO_LARGE, f"{shape} voxels (t, z, y, x) take {taken} bytes, {limits.max_bytes} are allowed"
+        )
+    array = np.empty(shape, dtype)
+    paddings = set()
+    for t, stack in enumerate(stacks):
+        volume = assembled(stack, objects, limits)
+        array[t] = volume.array_zyx if uniform else volume.array_zyx * volume.scale + volume.offset
+        paddings.add(volume.padding)
+    scale, offset = (first.slope, first.intercept) if uniform else (1.0, 0.0)
+    padding = paddings.pop() if uniform and len(paddings) == 1 else None
+    return TemporalVolume(array, stacks[0].affine_ras, name, scale, offset, padding)
+
+
+def _check_one_grid(stacks: Sequence[Stack]) -> None:
+    first = stacks[0]
+    check_affine(first.affine_ras)
+    for stack in stacks[1:]:
+        if stack.shape != first.shape:
+            raise Rejected(
+                Reason.MISSING_SLICES, f"one time point has {first.shape} voxels (z, y, x), another {stack.shape}"
+            )
+        apart = furthest_corner_mm(first.affine_ras, stack.affine_ras, first.shape)
+        if apart > SAME_GRID_MM:
+            raise Rejected(
+                Reason.TEMPORAL, f"the grids of two time points lie {apart:.3f} mm apart, {SAME_GRID_MM} allowed"
+            )
