@@ -158,15 +158,19 @@ def lines(found: Inspection) -> Iterator[str]:
         yield f"not looked into: {found.others.total()} other files ({told})"
     if found.unread:
         yield f"{found.unread} further volumes: headers only; --limit reads more of them"
-    yield f"{found.volumes} of {len(found.diagnoses)} would be read as volumes"
+    labels = sum(d.seen.drawn is not None and d.fault is None for d in found.diagnoses)
+    told = f", {labels} are labels drawn on them" if labels else ""
+    yield f"{found.volumes} of {len(found.diagnoses)} would be read as volumes{told}"
 
 
 def _lines(d: Diagnosis) -> Iterator[str]:
     seen, h = d.seen, d.seen.header
-    verdict = f"REJECTED {d.fault.reason}" if d.fault else (h.verdict if h else "")
+    verdict = f"REJECTED {d.fault.reason}" if d.fault else (h.verdict if h else "a label")
     files = "1 file" if len(seen.objects) == 1 else f"{len(seen.objects)} files"
     yield f"{seen.name}   {verdict}"
     yield f"  what      {' '.join(w for w in (seen.format, seen.modality) if w)}, {files}, {megabytes(seen.bytes)}"
+    if seen.drawn is not None:
+        yield f"  holds     {seen.drawn} segments or regions"
     if h is not None:
         oblique = f", {h.obliquity_deg:.1f}° oblique" if h.obliquity_deg and h.obliquity_deg >= 0.05 else ""
         axes = "x, y, z" + (f" of {h.axes}" if h.axes != "zyx" else "")
@@ -203,6 +207,7 @@ def as_json(found: Inspection) -> list[dict[str, Any]]:
             "minimum": d.image.native_intensity.minimum if d.image else None,
             "maximum": d.image.native_intensity.maximum if d.image else None,
             "mean": d.image.native_intensity.mean if d.image else None,
+            "drawn": d.seen.drawn,
             "findings": [{"code": f.code, "detail": f.detail} for f in d.seen.findings],
             "rejected": {"reason": str(d.fault.reason), "detail": d.fault.detail} if d.fault else None,
         }

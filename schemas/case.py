@@ -51,6 +51,9 @@ class ArrayHeader:
     placement: Annotated[
         str | None, "qform, where the source manifest says that it and not the sform places a NIfTI's voxels; else null"
     ] = None
+    unit: Annotated[
+        str | None, "unit of the physical values where the reader makes it so: g/ml of SUVbw; else null"
+    ] = None
     part: Annotated[int | None, "which volume of its objects it is, where they hold several (multi-frame DICOM)"] = None
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from mdfp.sample import Acquisition, Finding
 from schemas.case import ArrayHeader, CaseImage
+from schemas.reasons import Reason
 from schemas.recipe import Limits, Recipe
 from transforms.inventory_series import read_header as read_instance
 from transforms.layouts.case_files import HeaderFile
@@ -20,6 +21,7 @@ from transforms.layouts.listing import with_companions
 from transforms.normalise.image import NormalisedImage, normalise_image
 from transforms.read import array, series
 from transforms.read.dicom import Instance
+from transforms.read.segment import Drawing
 from transforms.rejected import Rejected
 from transforms.store import ListedObject, SourceStore
 from transforms.volume import Volume
@@ -48,6 +50,7 @@ class Seen:
         acquisition: how it was taken; None where no header says.
         findings: what was noticed.
         fault: why it would be rejected; None for a volume, and for files that are not looked into.
+        drawn: segments or regions of a DICOM SEG or RTSTRUCT.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Seen:
     acquisition: Acquisition | None = None
     findings: tuple[Finding, ...] = ()
     fault: Rejected | None = None
+    drawn: int | None = None
 
     @property
     def bytes(self) -> int:
@@ -68,7 +72,7 @@ class Seen:
 def look(
     store: SourceStore, objects: Iterable[ListedObject], limits: Limits, *, tick: Callable[[], None] = lambda: None
 ) -> Iterator[Seen]:
-    """What some objects hold, from their headers: files first in their order, then DICOM series.
+    """What some objects hold, from their headers: files in their order, DICOM series, then what is drawn on them.
 
     Args:
         store: where they lie.
@@ -82,6 +86,7 @@ def look(
     all_objects = list(objects)
     beside = with_companions(all_objects, all_objects)
     companions = {o.path for found in beside.values() for o in found}
+    drawings: list[tuple[ListedObject, Drawing]] = []
     instances: dict[str, list[tuple[ListedObject, Instance]]] = {}
     for o in all_objects:
         form = (
@@ -92,9 +97,11 @@ def look(
             continue
         try:
             if form == "dicom":
-                read = read_instance(HeaderFile(o, "", ()), store)
+                read = read_instance(HeaderFile(o, "", (), drawings=("SEG", "RTSTRUCT")), store)
                 if read.instance is not None:
                     instances.setdefault(read.instance.series_instance_uid, []).append((o, read.instance))
+                elif read.drawing is not None:
+                    drawings.append((o, read.drawing))
             elif form is not None:
                 yield _file((o, *beside.get(o.path, ())), form, store, limits)
             else:
@@ -104,6 +111,12 @@ def look(
         tick()
     for uid in sorted(instances, key=lambda u: min(o.path for o, _ in instances[u])):
         yield from _series(instances[uid])
+    for o, drawing in drawings:
+        orphan = Rejected(
+            Reason.ORPHAN_LABEL, "the series that it is drawn on is not among these files: look at both together"
+        )
+        there = drawing.series_instance_uid in instances
+        yield Seen(o.path, drawing.format, (o,), fault=None if there else orphan, drawn=len(drawing.segments))
 
 
 def _file(objects: tuple[ListedObject, ...], form: str, store: SourceStore, limits: Limits) -> Seen:

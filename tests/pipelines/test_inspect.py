@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections import Counter
+from pathlib import Path
 
 import fsspec
 import nibabel
@@ -108,6 +110,19 @@ def test_files_that_are_no_images_are_counted(call, tmp_path):
     assert "not looked into: 3 other files (2 .txt, 1 .csv)" in result.stdout
     assert "e.dcm   REJECTED unreadable" in result.stdout
     assert "1 of 2 would be read as volumes" in result.stdout
+
+
+@pytest.mark.skipif("MDFP_TESTDATA" not in os.environ, reason="MDFP_TESTDATA does not name the folder of real files")
+def test_what_is_drawn_on_a_series_is_told_with_it_and_alone_it_is_an_orphan(call):
+    folder = Path(os.environ["MDFP_TESTDATA"]) / "dicom" / "soft-tissue-sarcoma" / "STS_003"
+    _, told = call(folder, "--json", "--no-picture", "--quiet", "--limit", 0)
+    drawn = [d for d in told["found"] if d["drawn"]]
+    assert [(d["name"], d["format"], d["drawn"], d["rejected"]) for d in drawn] == [
+        (f"{series}/mask/RS.dcm", "rtstruct", 1, None) for series in ("CT", "MR_T1", "PET")
+    ]
+    result, told = call(folder / "CT" / "mask", "--json", "--no-picture", "--quiet")
+    assert result.exit_code == 0
+    assert told["found"][0]["rejected"]["reason"] == "orphan_label"
 
 
 @pytest.mark.parametrize("place", ["nowhere", "nowhere/at/all.nii", "empty"])

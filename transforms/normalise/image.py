@@ -101,6 +101,7 @@ def normalise_image(
         padding=canonical.padding,
         store=recipe.intensity.store,
     )
+    code = replace(code, unit=code.unit or case_image.header.unit)
     floored = modality == "CT" and recipe.intensity.store != "native"
     padding_voxels = _replaced(canonical.array_zyx, native, code) if floored else 0
     replaces = padding_voxels + seen.nonfinite > 0

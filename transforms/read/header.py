@@ -119,6 +119,7 @@ def array_header(
     file_bytes: int,
     frame_of_reference: str | None = None,
     verdict: str = "regular",
+    unit: str | None = None,
 ) -> ArrayHeader:
     """The record of a volume whose geometry has passed `check_affine`."""
     return ArrayHeader(
@@ -136,6 +137,7 @@ def array_header(
         frame_of_reference=frame_of_reference,
         verdict=verdict,
         bytes=file_bytes,
+        unit=unit,
     )
 
 

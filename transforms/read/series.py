@@ -37,6 +37,9 @@ from transforms.rejected import Rejected
 from transforms.scratch import Bytes
 from transforms.volume import Volume
 
+SUV_UNIT = "g/ml (SUVbw)"
+"""Of PET, as DICOM (Units GML) and QIBA have it: activity over injected dose per body weight."""
+
 
 @dataclass(frozen=True)
 class SeriesVolume:
@@ -210,6 +213,7 @@ def _volume(stack: Stack, name: str, left_out: int, among: str, suv: str) -> Ser
         file_bytes=sum(sizes.values()),
         frame_of_reference=_digest(first.frame_of_reference_uid),
         verdict=verdict,
+        unit=SUV_UNIT if suv else None,
     )
     return SeriesVolume(tuple(sizes), header, tuple(findings), verdict, _acquisition(first), first)
 

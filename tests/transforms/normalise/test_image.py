@@ -224,6 +224,18 @@ def test_baked_arrays_run_from_zero_to_one(recipe: MakeRecipe, case_image: MakeC
     assert "window_hu [-200, 100] mapped to [0, 1]" in result.done
 
 
+def test_a_unit_that_the_reader_knows_is_recorded_and_a_large_value_is_not_cut_off(
+    recipe: MakeRecipe, case_image: MakeCase, oblique: Oblique
+) -> None:
+    array = np.random.default_rng(1).exponential(0.7, (9, 12, 14))
+    array[4, 6, 7] = 66.5215
+    image = case_image("PT", "float64")
+    image = replace(image, header=replace(image.header, unit="g/ml (SUVbw)"))
+    result = normalise_image(Volume(array, oblique()), image, recipe())
+    assert result.record.unit == "g/ml (SUVbw)"
+    assert result.array_zyx.max() * result.record.scale + result.record.offset == pytest.approx(66.5215, abs=1e-9)
+
+
 def test_percentiles_are_those_of_the_stored_volume(recipe: MakeRecipe, case_image: MakeCase, oblique: Oblique) -> None:
     array = np.random.default_rng(0).gamma(2.0, 300.0, (9, 14, 12)).astype(np.float32)
     result = normalise_image(

@@ -196,6 +196,7 @@ def test_a_series_is_read_as_uptake_and_its_record_holds_no_time(
     raw = np.stack([pydicom.dcmread(io.BytesIO(d)).pixel_array * (0.5 + n) for n, (_, d) in enumerate(files)])
     np.testing.assert_allclose(volume.array_zyx, raw * BODY / decay(3600), rtol=1e-12)
     assert [f.code for f in found.findings] == ["rescale_varies", "suv"]
+    assert found.header.unit == "g/ml (SUVbw)"
     for kept in (found.header, found.findings, found.metadata):
         for secret in ("2019", "110000", "100000", "1100", "71.0", "350000000", "39600", "36000"):
             assert secret not in str(kept)
