@@ -68,7 +68,7 @@ _KEYWORDS = (
     "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation",
     "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "NumberOfFrames", "RescaleSlope", "RescaleIntercept",
     "ModalityLUTSequence", "PixelPaddingValue", "BodyPartExamined", "ImageLaterality", "Laterality", "Manufacturer",
-    "ManufacturerModelName", "MagneticFieldStrength", "KVP", "ConvolutionKernel",
+    "ManufacturerModelName", "MagneticFieldStrength", "KVP", "ConvolutionKernel", "BurnedInAnnotation",
 )  # fmt: skip
 _TAGS: list[Any] = [tag_for_keyword(k) for k in _KEYWORDS]
 
@@ -142,6 +142,8 @@ class Instance:
     field_strength_t: float | None
     kvp: float | None
     kernel: str | None
+    burned_in: bool = False
+    """BurnedInAnnotation (0028,0301) says YES."""
 
     @property
     def dtype(self) -> np.dtype:
@@ -315,6 +317,7 @@ def open_instance(data: Bytes, *, path: str, file_bytes: int) -> Opened:
         field_strength_t=_number(ds, "MagneticFieldStrength"),
         kvp=_number(ds, "KVP"),
         kernel="\\".join(_texts(ds, "ConvolutionKernel")) or None,
+        burned_in=_text(ds, "BurnedInAnnotation") == "YES",
     )
     return Opened(instance, syntax, pixel_offset, pixel_length)
 
