@@ -39,7 +39,7 @@ from transforms.take_inventory import (
     rejects_path,
 )
 
-READ_BY = ("geometry", "labels", "limits")
+READ_BY = ("geometry", "labels", "limits", "policy")
 """Sections of a recipe that what is read from headers depends on: another source in the recipe changes nothing."""
 
 ROWS_PER_PART = 2000
@@ -196,7 +196,7 @@ def _digest(workspace: Workspace, source: str, listing: Sequence[ListedObject]) 
     recipe = workspace.recipe.without_locations()
     content = {
         "source": workspace.sources[source].model_dump(mode="json"),
-        "recipe": {section: recipe[section] for section in READ_BY},
+        "recipe": {section: recipe[section] for section in READ_BY if section in recipe},
         "patient_key": workspace.keys.fingerprint,
         "listing": [(o.path, o.bytes, o.version) for o in listing],
     }

@@ -11,18 +11,21 @@ from mdfp.codecs import VolumeCodec
 from mdfp.labels import State
 from mdfp.manifest import PaletteEntry
 from mdfp.sample import Sample, SampleAnnotation, SampleLabel, SampleText, Snapshot, StructureState
-from schemas.case import ArrayHeader, CaseLabel
+from schemas.case import ArrayHeader, Case, CaseLabel, CaseText
 from schemas.plan import Assignment
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
 from schemas.source import Source
 from transforms.confirm import confirm
 from transforms.fetch import FetchedCase
+from transforms.flat import Flat, is_flat
 from transforms.labels.label import LabelPart, normalise_labels
 from transforms.normalise.annotations import move_annotation
+from transforms.normalise.flat import NormalisedFlat, move_on_flat, normalise_flat
 from transforms.normalise.image import NormalisedImage, normalise_image
 from transforms.plan.terms import UNSTATED
-from transforms.read.array import Blob, read_array
+from transforms.read.array import Blob
+from transforms.read.flat import read_any
 from transforms.rejected import Rejected
 from transforms.stopwatch import Stopwatch
 from transforms.volume import Volume
@@ -87,13 +90,17 @@ class SampleMaker:
         done: list[str] = []
         warnings: list[str] = []
         images: dict[str, NormalisedImage] = {}
+        flats: dict[str, NormalisedFlat] = {}
         for case_image in case.images:
             blobs = [blob for blob, _ in fetched.blobs[f"image:{case_image.header.name}"]]
             volume = self._read(case_image.header, blobs)
+            image: NormalisedImage | NormalisedFlat
             with self.watch.measure("normalise"):
-                image = normalise_image(volume, case_image, self.recipe)
+                if isinstance(volume, Flat):
+                    image = flats[case_image.header.name] = normalise_flat(volume, case_image, self.recipe)
+                else:
+                    image = images[case_image.header.name] = normalise_image(volume, case_image, self.recipe)
             del volume  # half of what a case takes; its labels come next
-            images[case_image.header.name] = image
             done += [f"{case_image.header.name}: {step}" for step in image.done]
             warnings += [f"{case_image.header.name}: {w}" for w in image.warnings]
 
@@ -102,7 +109,7 @@ class SampleMaker:
         done += label_done
         warnings += label_warnings
 
-        annotations = tuple(move_annotation(a, images.get(a.image or ""), case.images) for a in case.annotations)
+        annotations = (*_moved(case, images, flats), *(a for flat in flats.values() for a in flat.annotations))
         texts = tuple(SampleText(t.name, t.kind, t.language) for t in case.texts)
         record = Sample(
             key=case.case_id,
@@ -124,7 +131,7 @@ class SampleMaker:
             age_years=case.age_years,
             site=case.site,
             license=case.license or UNSTATED,
-            images=tuple(i.record for i in images.values()),
+            images=tuple((flats[n] if n in flats else images[n]).record for n in (i.header.name for i in case.images)),
             labels=tuple(label for label, _ in layers),
             structures=states,
             annotations=annotations,
@@ -136,7 +143,9 @@ class SampleMaker:
         )
         check_invariants(record, self.recipe, self.palette)
         with self.watch.measure("encode"):
-            return MadeSample(record, tuple(self._payloads(record, images, layers, fetched, annotations, texts)))
+            return MadeSample(
+                record, tuple(self._payloads(record, {**images, **flats}, layers, fetched, annotations, texts))
+            )
 
     def _labels(
         self, fetched: FetchedCase, images: Mapping[str, NormalisedImage]
@@ -158,7 +167,10 @@ class SampleMaker:
         def reader(objects: Sequence[Blob]) -> Callable[[], Volume]:
             def read() -> Volume:
                 try:
-                    return self._read(label.header, objects)
+                    volume = self._read(label.header, objects)
+                    if isinstance(volume, Flat):
+                        raise Rejected(Reason.UNSUPPORTED, "a mask in a picture file")
+                    return volume
                 except Rejected as fault:
                     raise Rejected(Reason.LABEL_UNREADABLE, f"{fault.reason}: {fault.detail}") from fault
 
@@ -170,17 +182,17 @@ class SampleMaker:
         # One array, however many objects it lies in (a header with detached data).
         return LabelPart(label, table, ((reader([blob for blob, _ in blobs]), None),))
 
-    def _read(self, header: ArrayHeader, blobs: Sequence[Blob]) -> Volume:
+    def _read(self, header: ArrayHeader, blobs: Sequence[Blob]) -> Volume | Flat:
         with self.watch.measure("decode"):
             try:
-                return read_array(header, blobs, limits=self.recipe.limits)
+                return read_any(header, blobs, limits=self.recipe.limits)
             except Rejected as verdict:
                 raise confirm(verdict, header, blobs, self.recipe.limits) from verdict
 
     def _payloads(
         self,
         record: Sample,
-        images: Mapping[str, NormalisedImage],
+        images: Mapping[str, NormalisedImage | NormalisedFlat],
         layers: Sequence[tuple[SampleLabel, object]],
         fetched: FetchedCase,
         annotations: tuple[SampleAnnotation, ...],
@@ -188,14 +200,16 @@ class SampleMaker:
     ) -> Iterator[Payload]:
         codec = VolumeCodec()
         for name, image in images.items():
+            if isinstance(image, NormalisedFlat):
+                yield Payload(f"{record.key}.image.{name}.{image.extension}", "image", name, image.data)
+                continue
             data = codec.encode(image.array_zyx)
             yield Payload(f"{record.key}.image.{name}.{codec.extension}", "image", name, data)
         for label, array in layers:
             data = codec.encode(array)  # type: ignore[arg-type]
             yield Payload(f"{record.key}.label.{label.layer}.{codec.extension}", "label", label.layer, data)
         for text in fetched.case.texts:
-            (blob, _), *_ = fetched.blobs[text.array]
-            yield Payload(f"{record.key}.{text.name}.txt", "text", text.name, bytes(blob.data))
+            yield Payload(f"{record.key}.{text.name}.txt", "text", text.name, read_text(text, fetched))
         snapshot = Snapshot(
             key=record.key,
             source=record.source,
@@ -208,6 +222,35 @@ class SampleMaker:
             texts=texts,
         )
         yield Payload(f"{record.key}.json", "json", "", canonical.dumps(snapshot))
+
+
+def _moved(
+    case: Case, images: Mapping[str, NormalisedImage], flats: Mapping[str, NormalisedFlat]
+) -> tuple[SampleAnnotation, ...]:
+    """The annotations of a case, where its stored images are."""
+    moved = []
+    for annotation in case.annotations:
+        name = annotation.image or ""
+        if name in flats:
+            moved.append(move_on_flat(annotation, flats[name]))
+        else:
+            moved.append(move_annotation(annotation, images.get(name), case.images))
+    return tuple(moved)
+
+
+def read_text(text: CaseText, fetched: FetchedCase) -> bytes:
+    """A text as the shard holds it: UTF-8 without a byte order mark.
+
+    Raises:
+        Rejected: UNREADABLE, the file is no UTF-8 text.
+    """
+    if text.value is not None:
+        return text.value.encode()
+    (blob, _), *_ = fetched.blobs[text.array]
+    try:
+        return bytes(blob.content()).decode("utf-8-sig").encode()
+    except UnicodeDecodeError as error:
+        raise Rejected(Reason.UNREADABLE, f"the text {text.name!r} is not UTF-8") from error
 
 
 def check_invariants(record: Sample, recipe: Recipe, palette: Sequence[PaletteEntry]) -> None:
@@ -224,6 +267,8 @@ def check_invariants(record: Sample, recipe: Recipe, palette: Sequence[PaletteEn
             )
         if recipe.intensity.store == "physical" and image.modality == "CT" and stats.minimum < -1024:
             raise Rejected(Reason.INVARIANT, f"{image.name}: CT minimum {stats.minimum} HU, expected at least -1024")
+        if is_flat(image.axes):
+            continue
         asked = recipe.geometry.spacing_for(image.modality)
         if isinstance(asked, tuple) and recipe.geometry.upsample == "allow":
             found = image.stored.spacing_xyz_mm or ()
