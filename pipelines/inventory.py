@@ -20,6 +20,7 @@ from pipelines.gate import require_pass
 from pipelines.runner import Engine
 from pipelines.workspace import Workspace
 from schemas.case import Case, ObjectRecord, Reject
+from schemas.reasons import Reason
 from transforms import commit, patient_key
 from transforms.layouts.group import Counts, Grouped, group
 from transforms.patient_key import KeyReference
@@ -145,8 +146,16 @@ def take_inventory(workspace: Workspace, engine: Engine, console: Console) -> Ta
     commit.create_same(canonical.pretty(content), corpus, f"{folder}/inventory.json")
     commit.replace(f"{folder}\n".encode(), corpus, "inventory/LATEST")
     taken = _load(workspace, folder)
+    _tell_refused(taken.rejects, console)
     require_pass(validate_inventory(taken.cases, taken.objects, taken.rejects), workspace.corpus, console)
     return taken
+
+
+def _tell_refused(rejects: Sequence[Reject], console: Console) -> None:
+    """Say which line of a recipe would let cases pass: where all are refused, nothing else would tell."""
+    refused = Counter((r.source, r.detail) for r in rejects if r.reason is Reason.POLICY_REFUSED)
+    for (source, detail), count in sorted(refused.items()):
+        console.remark(f"{source}: {count} cases left out: {detail}")
 
 
 def _read_headers(

@@ -163,7 +163,7 @@ class TablePoints(_Placed):
 
 
 class TableMeasurement(_OfTable):
-    """A number, or a grade, in a cell."""
+    """A number in a cell; grades in words are classes."""
 
     column: str = Field(description="column that holds it; an empty cell is no measurement")
     name: str = Field(description="what is measured: ejection_fraction")

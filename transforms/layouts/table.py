@@ -30,6 +30,7 @@ from transforms.layouts.case_files import ArrayFiles, CaseFiles, Fault, Found, T
 from transforms.layouts.listing import is_side_file, unmatched
 from transforms.layouts.registry import Read, register
 from transforms.layouts.tables import SPLITS, parse_table
+from transforms.rejected import Rejected
 from transforms.store import ListedObject
 
 Row = dict[str, str]
@@ -122,7 +123,10 @@ def _columns(entry: object) -> set[str]:
 
 
 def _rows(path: str, wanted: Sequence[str], read: Read) -> list[Row]:
-    data = read(path)
+    try:
+        data = read(path)
+    except Rejected as fault:
+        raise UsageError(f"the manifest names the table {path!r} below the root, which cannot be read ({fault})") from fault
     if not path.lower().endswith(".parquet"):
         return parse_table(path, data, wanted)
     import pyarrow as pa
@@ -296,7 +300,11 @@ def _statements(
         names = dict.fromkeys(entry.names.values())
         return [made("class", n, None, "present" if n in there else entry.others) for n in names]
     cell = row[entry.column]
-    return [made("measurement", entry.name, f"{cell} {entry.unit}" if entry.unit else cell, "present")] if cell else []
+    if not cell:
+        return []
+    if _number(cell) is None:
+        raise _BadRowError(f"column {entry.column!r} holds a measurement that is no number")
+    return [made("measurement", entry.name, f"{cell} {entry.unit}" if entry.unit else cell, "present")]
 
 
 def _meaning(column: str, cell: str, values: Mapping[str, str]) -> str:
