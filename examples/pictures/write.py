@@ -191,6 +191,26 @@ def cine(folder: Path) -> None:
     _put(folder / "us9.dcm", dicom_picture(np.stack([pixels("us9", 48, 64)] * 6), "US", "us9", US_CINE)[:-5000])
 
 
+def films(folder: Path) -> None:
+    """Echocardiograms as AVI without loss, and a CSV with a measurement."""
+    import av
+
+    rows = []
+    for number in range(4):
+        path = folder / "videos" / f"v{number}.avi"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with av.open(str(path), "w", format="avi") as out:
+            stream = out.add_stream("ffv1", rate=50)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "gray"
+            for frame in range(8):
+                image = av.VideoFrame.from_ndarray(pixels(f"film{number}-{frame}", 48, 64), format="gray")
+                out.mux(stream.encode(image))
+            out.mux(stream.encode())
+        rows.append({"file": f"v{number}", "ef": 40.5 + number, "split": ("TRAIN", "VAL", "TEST", "TRAIN")[number]})
+    _put(folder / "videos" / "v9.avi", (folder / "videos" / "v0.avi").read_bytes()[:400])
+    _table(folder / "FileList.csv", [*rows, {"file": "v9", "ef": 50, "split": "TRAIN"}])
+
+
 SOURCES: dict[str, Callable[[Path], None]] = {
     "phantom-skin": skin,
     "phantom-fundus": fundus,
@@ -199,5 +219,6 @@ SOURCES: dict[str, Callable[[Path], None]] = {
     "phantom-radiographs": radiographs,
     "phantom-reports": reports,
     "phantom-cine": cine,
+    "phantom-films": films,
 }
 """What writes each source."""

@@ -239,10 +239,9 @@ def test_reports_come_with_their_studies(reports):
 
 def test_films_are_arrays_of_frames(cine):
     corpus, _ = cine
-    assert len(corpus.samples) == 4
     axes = Counter()
-    for record in corpus.samples:
-        sample, image = corpus.sample(record.key), record.image()
+    for sample in of_source(corpus, "phantom-cine"):
+        image = sample.record.image()
         axes[image.axes] += 1
         frames = sample.image(values="stored")
         channels = 3 if "c" in image.axes else 1
@@ -250,9 +249,21 @@ def test_films_are_arrays_of_frames(cine):
         assert any(np.array_equal(frames, film) for film in known)
         box = (2, 0, 0, 0, 3, 48, 64, 3) if channels == 3 else (2, 0, 0, 3, 48, 64)
         np.testing.assert_array_equal(sample.image(box=box, values="stored")[0], frames[2])
-        assert [(a.name, a.value) for a in record.annotations] == [("frame_time", "40 ms")]
+        assert [(a.name, a.value) for a in sample.annotations()] == [("frame_time", "40 ms")]
     assert axes == {"tyx": 2, "tyxc": 2}
     assert verify(corpus) == []
+
+
+def test_films_in_files_come_with_their_measurements(cine):
+    corpus, _ = cine
+    samples = of_source(corpus, "phantom-films")
+    assert len(samples) == 4
+    for sample in samples:
+        number = int(sample.key[-1])
+        film = np.stack([pixels(f"film{number}-{frame}", 48, 64) for frame in range(8)])
+        np.testing.assert_array_equal(sample.image(values="stored"), film)
+        told = {a.name: a.value for a in sample.annotations(kind="measurement")}
+        assert told == {"ejection_fraction": f"{40.5 + number} %", "frame_time": "20 ms"}
 
 
 @pytest.mark.parametrize(
@@ -272,7 +283,7 @@ def test_what_may_name_a_person_needs_a_line_in_the_recipe(recipe, line, raw, tm
         take_inventory(workspace, Engine(), Console())
     assert f"add this line to the recipe: {line}" in " ".join(capfd.readouterr().err.split())
     found = read_inventory(workspace)
-    assert {r.reason for r in found.rejects} <= {Reason.POLICY_REFUSED, Reason.TRUNCATED}
+    assert {r.reason for r in found.rejects} <= {Reason.POLICY_REFUSED, Reason.TRUNCATED, Reason.UNREADABLE}
     assert not found.deciding.num_rows
     # No text went anywhere.
     files = [f for f in (tmp_path / "out").rglob("*") if f.is_file()]

@@ -126,7 +126,9 @@ def _rows(path: str, wanted: Sequence[str], read: Read) -> list[Row]:
     try:
         data = read(path)
     except Rejected as fault:
-        raise UsageError(f"the manifest names the table {path!r} below the root, which cannot be read ({fault})") from fault
+        raise UsageError(
+            f"the manifest names the table {path!r} below the root, which cannot be read ({fault})"
+        ) from fault
     if not path.lower().endswith(".parquet"):
         return parse_table(path, data, wanted)
     import pyarrow as pa
