@@ -17,6 +17,7 @@ import mdfp
 from examples.pictures import write_all
 from examples.pictures.write import CHEST_STATES, pixels
 from mdfp.errors import UsageError
+from mdfp.frames import Frames
 from mdfp.labels import State
 from mdfp.verify import verify
 from mdfp.wds import decoder
@@ -295,3 +296,21 @@ def test_the_same_pictures_give_the_same_bytes_beside_broken_ones_or_not(few_sho
     _, _, out = few_shot
     build(RECIPES / "few-shot.yaml", raw, tmp_path / "again")
     assert digests_of(tmp_path / "again") == digests_of(out)
+
+
+def test_a_loader_gives_batches_with_what_is_known(few_shot):
+    _, corpus, _ = few_shot
+    frames = Frames(100, findings=("pneumonia", "nodule"), classes={"diagnosis": ["melanoma", "nevus", "keratosis"]})
+    seen = 0
+    for batch in corpus.loader("train", seed=3, crops=frames, batch=5, uneven="drop"):
+        assert batch["image"].shape == (5, 3, 100, 100)
+        assert batch["image"].dtype == np.float32
+        assert 0 <= batch["image"].min() <= batch["image"].max() <= 1
+        for key, findings, diagnosis in zip(batch["key"], batch["findings"], batch["diagnosis"], strict=True):
+            sample = corpus.sample(key)
+            state = sample.finding("pneumonia")
+            expected = {State.PRESENT: 1.0, State.ABSENT: 0.0}.get(state, np.nan)
+            np.testing.assert_array_equal(findings[0], expected)
+            assert (diagnosis >= 0) == (sample.record.source == "phantom-skin")
+            seen += 1
+    assert seen == 20
