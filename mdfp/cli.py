@@ -303,6 +303,12 @@ def stats(corpus: CorpusUrl, number: Number = None, as_json: AsJson = False) -> 
             counts = (str(row.states.get(s, "")) for s in State)
             table.add_row(row.structure, row.source, *counts, str(row.vanished or ""), f"{row.stored_mm3 / 1000:.1f}")
     out.print(table)
+    if found.findings:
+        table = Table("finding", "class", "source", *State, box=None)
+        for told in found.findings:
+            counts = (str(told.states.get(s, "")) for s in State)
+            table.add_row(told.finding, told.value or "", told.source, *counts)
+        out.print(table)
     for modality, count in found.modalities.items():
         out.print(f"{modality}: {count} samples")
     for hole, count in found.holes.items():

@@ -314,3 +314,21 @@ def test_a_loader_gives_batches_with_what_is_known(few_shot):
             assert (diagnosis >= 0) == (sample.record.source == "phantom-skin")
             seen += 1
     assert seen == 20
+
+
+def test_samples_are_chosen_and_counted_by_what_is_told_of_them(few_shot):
+    _, corpus, out = few_shot
+    for state in ("present", "absent", "uncertain"):
+        keys = [s.key for s in corpus.samples.where(source="phantom-chest", findings={"edema": state})]
+        assert keys
+        assert all(corpus.sample(k).finding("edema") == state for k in keys)
+    # Nobody said: three of the chest's, and all of the others'.
+    assert len(corpus.samples.where(findings={"edema": "unknown"})) == 3 + 36
+    nevi = corpus.samples.where(classes={"diagnosis": ["nevus", "melanoma"]})
+    assert {corpus.sample(s.key).annotations(name="diagnosis")[0].value for s in nevi} == {"nevus", "melanoma"}
+    assert len(nevi) == 8
+    with pytest.raises(UsageError, match="states of edema"):
+        corpus.samples.where(findings={"edema": "maybe"})
+    lines = [line.split() for line in run_mdfp("stats", str(out)).splitlines()]
+    assert ["diagnosis", "nevus", "phantom-skin", "4"] in lines
+    assert ["edema", "phantom-chest", "3", "3", "3", "3"] in lines
