@@ -21,6 +21,7 @@ from mdfp import canonical
 from mdfp.class_mask import UNTOLD
 from mdfp.errors import CorpusError, MdfpError, UsageError
 from mdfp.labels import State
+from mdfp.sample import SampleImage
 
 DAMAGED, WRONG_USE = 1, 2
 
@@ -163,6 +164,7 @@ def ls(
             "source": s.source,
             "modalities": s.modalities,
             "shape_xyz": [list(reversed(i.stored.shape)) for i in s.images],
+            "axes": [i.axes for i in s.images],
             "spacing_xyz_mm": [i.stored.spacing_xyz_mm for i in s.images],
             "present": [x.structure for x in s.structures if x.state is State.PRESENT],
         }
@@ -181,7 +183,7 @@ def ls(
             sample.split,
             sample.source,
             "+".join(sample.modalities),
-            "×".join(str(n) for n in reversed(grid.shape)),
+            _shape(sample.images[0]),
             spacing,
             _few([x.structure for x in sample.structures if x.state is State.PRESENT]),
         )
@@ -354,6 +356,13 @@ def _options(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 def _names(space: str) -> list[str]:
     return [name.strip() for name in space.split(",") if name.strip()]
+
+
+def _shape(image: SampleImage) -> str:
+    """Voxels of a volume along x, y, z; of pictures and films the array's own order, named."""
+    if image.axes == "zyx":
+        return "×".join(str(n) for n in reversed(image.stored.shape))
+    return f"{'×'.join(str(n) for n in image.stored.shape)} {image.axes}"
 
 
 def _cut(text: str, most: int = 300) -> str:

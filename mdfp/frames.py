@@ -19,7 +19,7 @@ import numpy.typing as npt
 from mdfp.crops import Crop
 from mdfp.draw import Draws
 from mdfp.errors import UsageError
-from mdfp.label_space import LabelSpace
+from mdfp.label_space import LabelSpace, Unknown
 from mdfp.labels import State
 from mdfp.opened import OpenSample, Space, Values
 
@@ -64,7 +64,7 @@ class Frames:
     per_visit: int = 1
     labels: bool = field(default=False, init=False)
     space: Space = field(default=None, init=False)
-    unknown: str = field(default="ignore", init=False)
+    unknown: Unknown = field(default="ignore", init=False)
 
     def __post_init__(self) -> None:
         size = (self.size_yx,) * 2 if isinstance(self.size_yx, int) else tuple(self.size_yx)
@@ -112,7 +112,9 @@ class Frames:
         draws: Draws,
         targets: Mapping[str, npt.NDArray[Any]],
     ) -> FrameCrop:
-        start, low, high = [], [], []
+        start: list[int] = []
+        low: list[int] = []
+        high: list[int] = []
         for axis, n in zip(axes, shape, strict=True):
             if axis == "t":
                 number = draws.below(n)
@@ -144,5 +146,6 @@ class Frames:
             found["findings"] = np.array(answers, np.float32)
         for what, classes in self.classes.items():
             value = next((a.value for a in told if a.name == what and a.state is State.PRESENT), None)
-            found[what] = np.array(list(classes).index(value) if value in classes else NO_CLASS, np.int64)
+            numbers: dict[str | None, int] = {c: number for number, c in enumerate(classes)}
+            found[what] = np.array(numbers.get(value, NO_CLASS), np.int64)
         return found
