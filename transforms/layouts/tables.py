@@ -16,6 +16,9 @@ from transforms.layouts.case_files import CaseFiles
 from transforms.layouts.registry import Read
 from transforms.store import ListedObject
 
+MAX_CELL_CHARACTERS = 1 << 24
+"""A longer cell makes a file no table. Python's own limit, 128 kB, is below what a report may be."""
+
 _DELIMITERS = ",;\t"
 SPLITS = {"train": "train", "training": "train", "val": "val", "validation": "val", "test": "test"}
 _YES = {"1", "1.0", "true", "yes"}
@@ -51,6 +54,7 @@ def parse_table(path: str, data: bytes, wanted: Sequence[str] = ()) -> list[dict
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: expected a table in UTF-8, found other bytes") from error
+    csv.field_size_limit(MAX_CELL_CHARACTERS)  # of this process: the module knows no other way
     first = text.split("\n", 1)[0]
     rows = csv.DictReader(io.StringIO(text), delimiter=max(_DELIMITERS, key=first.count))
     columns = list(rows.fieldnames or ())

@@ -173,6 +173,12 @@ def test_texts_come_from_cells_and_files():
     assert found.counts.side == 3  # the table, the readme, a text that no row names
 
 
+def test_a_cell_too_long_for_a_report_rejects_its_case_alone():
+    layout = {"texts": [{"name": "report", "column": "r"}]}
+    found = grouped(layout, {"t.csv": f"f,r\na,{'x' * 190_000}\nb,{'x' * 210_000}\n"})
+    assert [[f.reason for f in c.faults] for c in found.cases] == [[], [Reason.BAD_ANNOTATION]]
+
+
 def test_people_come_from_columns():
     layout = {"sex": {"column": "g", "values": {"0": "F", "1": "M"}}, "age": "age", "site": "site", "split": "set"}
     table = "f,g,age,site,set,pid\na,1,058Y,Bern,Training,7\nb,0,104,,TEST,7\nc,,,,other,8\n"
