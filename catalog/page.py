@@ -9,6 +9,7 @@ from pathlib import Path
 
 from catalog import sources
 from schemas.source import DicomLayout, LabelTable, PairedLayout, PerStructureLayout, Source
+from schemas.table_layout import FoldersLayout, TableLayout
 
 PAGE = Path(__file__).parent.parent / "docs" / "catalog.md"
 
@@ -56,6 +57,10 @@ def images(source: Source) -> list[str]:
         return [f"{i.name} ({i.modality})" for i in layout.images]
     if isinstance(layout, PerStructureLayout):
         return [f"{i.name} ({i.modality})" for i in (layout.image, *layout.more_images)]
+    if isinstance(layout, TableLayout):
+        return [f"{i.name} ({i.modality})" for i in layout.images]
+    if isinstance(layout, FoldersLayout):
+        return [f"{layout.image.name} ({layout.image.modality})"]
     return [f"{c.name} ({c.modality})" for c in layout.channels]
 
 

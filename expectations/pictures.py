@@ -13,6 +13,7 @@ import numpy.typing as npt
 from expectations.outcome import GATE, Outcome
 from expectations.tables.structures import volume_ratio
 from mdfp import picture
+from mdfp.flat_picture import flat_view
 from mdfp.labels import State
 from mdfp.sample import Sample, SampleImage
 
@@ -92,7 +93,7 @@ def _largest_change(sample: Sample) -> tuple[float, str | None, float]:
 def draw(
     sample: Sample, read: Read, *, focus: Sequence[str] = (), caption: str = "", panel_px: int = picture.PANEL_PX
 ) -> Any | None:
-    """Picture (pillow) of a sample's volume with its labels; None where it has no volume.
+    """Picture (pillow) of a sample's volume with its labels, or of its first picture with its boxes; None without either.
 
     Args:
         sample: the sample.
@@ -103,7 +104,7 @@ def draw(
     """
     image = _volume_of(sample)
     if image is None:
-        return None
+        return _draw_flat(sample, read, caption, 2 * panel_px)
     stored, layers = read(sample, image)
     names = {s.value: s.structure for s in sample.structures}
     return picture.sample_view(
@@ -115,6 +116,15 @@ def draw(
         caption=caption,
         panel_px=panel_px,
     )
+
+
+def _draw_flat(sample: Sample, read: Read, caption: str, edge_px: int) -> Any | None:
+    """The first picture or film of a sample."""
+    image = next((i for i in sample.images if i.axes != "zyx"), None)
+    if image is None:
+        return None
+    stored, _ = read(sample, image)
+    return flat_view(image, stored, sample.annotations, caption=caption, edge_px=edge_px)
 
 
 def _volume_of(sample: Sample) -> SampleImage | None:
@@ -163,7 +173,8 @@ def draw_contact_sheet(
 def _caption(sample: Sample) -> str:
     image = _volume_of(sample)
     if image is None:
-        return ""
+        sizes = ("x".join(str(n) for n in i.stored.shape) for i in sample.images)
+        return f"{sample.split}   {', '.join(sizes)} pixels   {sample.license}"
     shape = " x ".join(str(n) for n in image.stored.shape[::-1])
     spacing = " x ".join(f"{s:g}" for s in image.stored.spacing_xyz_mm or ())
     return f"{sample.split}   {shape} voxels   {spacing} mm   {sample.license}"

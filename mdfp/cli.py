@@ -21,6 +21,7 @@ from mdfp import canonical
 from mdfp.class_mask import UNTOLD
 from mdfp.errors import CorpusError, MdfpError, UsageError
 from mdfp.labels import State
+from mdfp.sample import SampleImage
 
 DAMAGED, WRONG_USE = 1, 2
 
@@ -163,6 +164,7 @@ def ls(
             "source": s.source,
             "modalities": s.modalities,
             "shape_xyz": [list(reversed(i.stored.shape)) for i in s.images],
+            "axes": [i.axes for i in s.images],
             "spacing_xyz_mm": [i.stored.spacing_xyz_mm for i in s.images],
             "present": [x.structure for x in s.structures if x.state is State.PRESENT],
         }
@@ -181,7 +183,7 @@ def ls(
             sample.split,
             sample.source,
             "+".join(sample.modalities),
-            "×".join(str(n) for n in reversed(grid.shape)),
+            _shape(sample.images[0]),
             spacing,
             _few([x.structure for x in sample.structures if x.state is State.PRESENT]),
         )
@@ -202,7 +204,8 @@ def show(
     number: Number = None,
     as_json: AsJson = False,
 ) -> None:
-    """Draw a sample: axial, coronal and sagittal slices with its labels, and what is known of it."""
+    """Draw a sample: axial, coronal and sagittal slices with its labels, or a picture with its boxes; and what is known."""
+    from mdfp.flat_picture import flat_view
     from mdfp.picture import flatten, png, sample_view
 
     opened = mdfp.open(corpus, number)
@@ -221,7 +224,11 @@ def show(
     else:
         label = flatten([sample.label(layer) for layer in layers]) if layers else None
         names = {e.value: e.structure for e in opened.palette}
-    drawn = sample_view(record.image(name), shown, label, names=names, caption=f"{key} · {record.source} · {name}")
+    caption = f"{key} · {record.source} · {name}"
+    if record.image(name).axes == "zyx":
+        drawn = sample_view(record.image(name), shown, label, names=names, caption=caption)
+    else:
+        drawn = flat_view(record.image(name), shown, record.annotations, caption=caption)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(png(drawn))
     if as_json:
@@ -230,9 +237,17 @@ def show(
     out = _console()
     grid = record.image(name).stored
     out.print(f"{key}: {record.split}, {record.source}, {record.license}, {'+'.join(record.modalities)}")
-    out.print(
-        f"{name}: {'×'.join(map(str, reversed(grid.shape)))} voxels, {grid.spacing_xyz_mm} mm (x, y, z), {grid.orientation}"
-    )
+    if record.image(name).axes == "zyx":
+        shape = "×".join(map(str, reversed(grid.shape)))
+        out.print(f"{name}: {shape} voxels, {grid.spacing_xyz_mm} mm (x, y, z), {grid.orientation}")
+    else:
+        spacing = f"{grid.spacing_xyz_mm} mm (x, y)" if grid.spacing_xyz_mm else "spacing unknown"
+        out.print(f"{name}: {record.image(name).axes} {'×'.join(map(str, grid.shape))}, {spacing}")
+    for annotation in record.annotations:
+        value = f" = {annotation.value}" if annotation.value else ""
+        out.print(f"{annotation.kind} {annotation.name}{value}: {annotation.state} ({annotation.level})")
+    for text in record.texts:
+        out.print(f"text {text.name}: {_cut(sample.text(text.name))}")
     for state in State:
         if found := [s.structure for s in record.structures if s.state is state]:
             out.print(f"{state}: {_few(found, 12)}")
@@ -290,6 +305,12 @@ def stats(corpus: CorpusUrl, number: Number = None, as_json: AsJson = False) -> 
             counts = (str(row.states.get(s, "")) for s in State)
             table.add_row(row.structure, row.source, *counts, str(row.vanished or ""), f"{row.stored_mm3 / 1000:.1f}")
     out.print(table)
+    if found.findings:
+        table = Table("finding", "class", "source", *State, box=None)
+        for told in found.findings:
+            counts = (str(told.states.get(s, "")) for s in State)
+            table.add_row(told.finding, told.value or "", told.source, *counts)
+        out.print(table)
     for modality, count in found.modalities.items():
         out.print(f"{modality}: {count} samples")
     for hole, count in found.holes.items():
@@ -301,13 +322,15 @@ def export(
     corpus: CorpusUrl,
     keys: Annotated[list[str], typer.Argument(metavar="KEY...", help="Names of samples (`mdfp ls`).")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")],
-    to: Annotated[str, typer.Option("--to", help="Format: nifti.")] = "nifti",
+    to: Annotated[
+        str, typer.Option("--to", help="Format of volumes: nifti. Pictures and texts go out as they are.")
+    ] = "nifti",
     space: SpaceOption = None,
     force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
     number: Number = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write samples as NIfTI images and labels with a JSON sidecar. Nothing is written over without --force."""
+    """Write samples as files: NIfTI volumes and labels, pictures, texts, and a JSON sidecar. Nothing is written over without --force."""
     from mdfp.export import export_nifti
 
     if to != "nifti":
@@ -333,6 +356,18 @@ def _options(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 def _names(space: str) -> list[str]:
     return [name.strip() for name in space.split(",") if name.strip()]
+
+
+def _shape(image: SampleImage) -> str:
+    """Voxels of a volume along x, y, z; of pictures and films the array's own order, named."""
+    if image.axes == "zyx":
+        return "×".join(str(n) for n in reversed(image.stored.shape))
+    return f"{'×'.join(str(n) for n in image.stored.shape)} {image.axes}"
+
+
+def _cut(text: str, most: int = 300) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= most else words[:most] + " …"
 
 
 def _few(names: Sequence[str], most: int = 4) -> str:

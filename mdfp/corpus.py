@@ -20,6 +20,7 @@ from mdfp.store import CorpusStore
 
 if TYPE_CHECKING:
     from mdfp.crops import Crops
+    from mdfp.frames import Frames
     from mdfp.loader import Loader
 
 LATEST = "LATEST"
@@ -222,7 +223,7 @@ class Corpus:
         split: str | Samples = "train",
         *,
         seed: int = 0,
-        crops: Crops | None = None,
+        crops: Crops | Frames | None = None,
         batch: int | None = None,
         **how: Any,
     ) -> Loader:

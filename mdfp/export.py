@@ -1,7 +1,8 @@
-"""A sample as NIfTI files and a JSON sidecar, for people who look at it in another program."""
+"""A sample as files and a JSON sidecar, for people who look at it in another program."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ def export_nifti(
 ) -> list[Path]:
     """Write `<key>.image.<name>.nii.gz`, `<key>.label.<layer>.nii.gz` or `.classes.`, and `<key>.json` into a folder.
 
+    Pictures and texts are written under the names of their members, as they are; films as `.npy`.
+
     Args:
         sample: what to export.
         folder: made when it is not there.
@@ -38,12 +41,16 @@ def export_nifti(
         MissingExtraError: nibabel is not installed.
         CorpusError: the shard is missing or damaged.
     """
-    require("nibabel", "convert")
     root = Path(folder)
     key = sample.key
     images: list[tuple[Path, Any]] = []
     names: dict[str, Any] = {}
+    others = _as_they_are(sample, root)
+    if any(record.axes == "zyx" for record in sample.record.images):
+        require("nibabel", "convert")
     for record in sample.record.images:
+        if record.axes != "zyx":
+            continue
         affine = sample.affine(record.name)
         path = root / f"{key}.image.{record.name}.nii.gz"
         image = to_nibabel(sample.image(record.name, values=values), affine)
@@ -62,13 +69,34 @@ def export_nifti(
     if space is None:
         names = {str(s.value): s.structure for s in sample.record.structures}
     sidecar = root / f"{key}.json"
-    if not force and (there := [str(p) for p in (*(p for p, _ in images), sidecar) if p.exists()]):
+    if not force and (there := [str(p) for p in (*(p for p, _ in images), *others, sidecar) if p.exists()]):
         raise UsageError(f"{', '.join(there)}: there already; give another folder, or --force to write over them")
     root.mkdir(parents=True, exist_ok=True)
     for path, image in images:
         _save(path, image)
+    for path, data in others.items():
+        path.write_bytes(data)
     sidecar.write_bytes(canonical.pretty({"values": names, "sample": sample.record}))
-    return [*(path for path, _ in images), sidecar]
+    return [*(path for path, _ in images), *others, sidecar]
+
+
+def _as_they_are(sample: OpenSample, root: Path) -> dict[Path, bytes]:
+    """Pictures and texts as their members hold them; a film as `.npy`, axes as in the sidecar."""
+    found = {}
+    for record in sample.record.images:
+        if record.axes == "zyx":
+            continue
+        if "t" in record.axes:
+            buffer = io.BytesIO()
+            np.save(buffer, sample.image(record.name, values="stored"), allow_pickle=False)
+            found[root / f"{sample.key}.image.{record.name}.npy"] = buffer.getvalue()
+        else:
+            name, data = sample.member("image", record.name)
+            found[root / name] = data
+    for text in sample.record.texts:
+        name, data = sample.member("text", text.name)
+        found[root / name] = data
+    return found
 
 
 def _save(path: Path, image: Any) -> None:

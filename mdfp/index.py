@@ -144,6 +144,8 @@ class Samples(Sequence[Sample]):
         modality: Wanted = None,
         key: Wanted = None,
         states: Mapping[str, State | str | Collection[State | str]] | None = None,
+        findings: Mapping[str, State | str | Collection[State | str]] | None = None,
+        classes: Mapping[str, str | Collection[str]] | None = None,
     ) -> Samples:
         """The samples that meet every condition, in the same order.
 
@@ -154,6 +156,8 @@ class Samples(Sequence[Sample]):
             key: keys of samples.
             states: for each structure the state, or states, it may have. A structure that a sample's generation did
                 not know is `unknown` in it.
+            findings: the same for each finding that annotations speak of; nobody said is `unknown`.
+            classes: for each classification the class, or classes, it may say: {"diagnosis": "nevus"}.
 
         Raises:
             UsageError: a word that is no state.
@@ -165,7 +169,11 @@ class Samples(Sequence[Sample]):
         if modality is not None:
             keep &= self._any_in_list("modalities", _several(modality))
         for structure, wanted_states in (states or {}).items():
-            keep &= self._in_state(structure, wanted_states)
+            keep &= self._in_state("structures", "structure", structure, wanted_states)
+        for finding, wanted_states in (findings or {}).items():
+            keep &= self._in_state("annotations", "name", finding, wanted_states)
+        for what, wanted_classes in (classes or {}).items():
+            keep &= self._of_class(what, _several(wanted_classes))
         return Samples(self.table, self.rows[keep[self.rows]])
 
     def _any_in_list(self, name: str, wanted: list[str]) -> npt.NDArray[np.bool_]:
@@ -175,13 +183,27 @@ class Samples(Sequence[Sample]):
         result[np.asarray(pc.list_parent_indices(lists))[hit]] = True
         return result
 
-    def _in_state(self, structure: str, wanted: State | str | Collection[State | str]) -> npt.NDArray[np.bool_]:
+    def _of_class(self, what: str, wanted: list[str]) -> npt.NDArray[np.bool_]:
+        lists = self.table["annotations"].combine_chunks()
+        flat, parents = pc.list_flatten(lists), np.asarray(pc.list_parent_indices(lists))
+        hit = np.ones(len(flat), dtype=bool)
+        for field, values in (("kind", ["class"]), ("name", [what]), ("value", wanted), ("state", [State.PRESENT])):
+            hit &= _true(pc.is_in(pc.struct_field(flat, field), value_set=pa.array(_several(values), pa.string())))
+        result = np.zeros(self.table.num_rows, dtype=bool)
+        result[parents[hit]] = True
+        return result
+
+    def _in_state(
+        self, column: str, field: str, what: str, wanted: State | str | Collection[State | str]
+    ) -> npt.NDArray[np.bool_]:
         names = _several(wanted)
         if strange := [n for n in names if n not in set(State)]:
-            raise UsageError(f"states of {structure}: expected some of {[str(s) for s in State]}, found {strange}")
-        lists = self.table["structures"].combine_chunks()
+            raise UsageError(f"states of {what}: expected some of {[str(s) for s in State]}, found {strange}")
+        lists = self.table[column].combine_chunks()
         flat, parents = pc.list_flatten(lists), np.asarray(pc.list_parent_indices(lists))
-        about = _true(pc.is_in(pc.struct_field(flat, "structure"), value_set=pa.array([structure], pa.string())))
+        about = _true(pc.is_in(pc.struct_field(flat, field), value_set=pa.array([what], pa.string())))
+        if column == "annotations":
+            about &= _true(pc.is_in(pc.struct_field(flat, "kind"), value_set=pa.array(["class"], pa.string())))
         hit = about & _true(pc.is_in(pc.struct_field(flat, "state"), value_set=pa.array(names, pa.string())))
         result = np.zeros(self.table.num_rows, dtype=bool)
         if State.UNKNOWN in names:

@@ -29,6 +29,7 @@ import numpy.typing as npt
 from mdfp.crops import Crop, Crops
 from mdfp.draw import permutation
 from mdfp.errors import UsageError
+from mdfp.frames import FrameCrop, Frames
 from mdfp.index import Samples
 from mdfp.opened import OpenSample
 
@@ -59,7 +60,7 @@ class Loader:
         corpus: the corpus.
         split: a split's name, or samples that a filter left.
         seed: with the epoch it decides the order and the crops.
-        crops: what to cut; None to get opened samples one by one.
+        crops: what to cut of volumes, or `Frames` to take of pictures; None to get opened samples one by one.
         batch: samples in a batch, each giving `crops.per_visit` crops; None to get crops one visit at a time.
         shuffle: False keeps the order of the index.
         window: samples that are shuffled among each other once shards are; 1 keeps shards whole, which reads remote
@@ -82,7 +83,7 @@ class Loader:
         split: str | Samples = "train",
         *,
         seed: int = 0,
-        crops: Crops | None = None,
+        crops: Crops | Frames | None = None,
         batch: int | None = None,
         shuffle: bool = True,
         window: int | None = 1024,
@@ -197,7 +198,9 @@ class Loader:
         opened = [(self.corpus.open(row), visit) for row, visit in visits]
         if self.crops is None:
             return opened[0][0]
-        made = [self.crops.cut(s, seed=self.seed, epoch=epoch, visit=visit) for s, visit in opened]
+        made: list[list[Crop]] = [
+            list(self.crops.cut(s, seed=self.seed, epoch=epoch, visit=visit)) for s, visit in opened
+        ]
         if self.batch is None:
             return made[0]
         repeat = [visit > 0 for _, visit in visits for _ in range(self.crops.per_visit)]
@@ -310,11 +313,14 @@ def collate(crops: list[Crop], epoch: int, step: int, repeat: list[bool]) -> dic
 
     Returns:
         `image` (n, images, z, y, x); `classes` (n, z, y, x), absent without labels; `box` (n, 6) int64; `key` and `source`,
-        lists; `repeat` (n,) bool; `epoch` and `step`, numbers.
+        lists; `repeat` (n,) bool; `epoch` and `step`, numbers. Of `Frames`: `image` (n, channels, y, x), `box` (n, 4), and
+        the targets by name.
     """
     batch: dict[str, Any] = {"image": np.stack([c.image for c in crops])}
     if all(c.classes is not None for c in crops):
         batch["classes"] = np.stack([c.classes for c in crops if c.classes is not None])
+    for name in crops[0].targets if isinstance(crops[0], FrameCrop) else ():
+        batch[name] = np.stack([c.targets[name] for c in crops if isinstance(c, FrameCrop)])
     batch["box"] = np.array([c.box for c in crops], dtype=np.int64)
     batch["key"] = [c.key for c in crops]
     batch["source"] = [c.source for c in crops]

@@ -15,8 +15,9 @@ from mdfp.errors import CorpusError, UsageError
 from mdfp.geometry import Affine
 from mdfp.label_space import LabelSpace, Openness, Unknown
 from mdfp.labels import State
+from mdfp.pictures import Decoded, decode, is_picture
 from mdfp.pieces import Box, Change, pieces
-from mdfp.sample import Member, Normalisation, Sample, SampleImage, SampleLabel
+from mdfp.sample import Member, Normalisation, Sample, SampleAnnotation, SampleImage, SampleLabel
 
 if TYPE_CHECKING:
     from mdfp.corpus import Corpus
@@ -57,7 +58,7 @@ class OpenSample:
         return self.record.key
 
     def array(self, name: str | None = None) -> Any:
-        """The stored image as a lazy blosc2 array: slicing it decodes the blocks it touches.
+        """The stored image as a lazy blosc2 array: slicing it decodes the blocks it touches. A picture is decoded whole.
 
         Raises:
             UsageError: no image of that name, or several and no name.
@@ -217,9 +218,37 @@ class OpenSample:
             affine[:3, 3] += affine[:3, 0] * x + affine[:3, 1] * y + affine[:3, 2] * z
         return affine
 
+    def annotations(
+        self, *, kind: str | None = None, name: str | None = None, image: str | None = None
+    ) -> tuple[SampleAnnotation, ...]:
+        """Classes, boxes, points and measurements, all or those of a kind, a name, an image. Nothing is read."""
+        wanted = {"kind": kind, "name": name, "image": image}
+        asked = {field: value for field, value in wanted.items() if value is not None}
+        return tuple(a for a in self.record.annotations if all(getattr(a, f) == v for f, v in asked.items()))
+
+    def finding(self, name: str) -> State:
+        """State of a finding that annotations of the kind `class` speak of; `unknown` where none does.
+
+        Raises:
+            UsageError: they differ from image to image; ask `annotations` for the one.
+        """
+        states = {a.state for a in self.annotations(kind="class", name=name)} or {State.UNKNOWN}
+        if len(states) > 1:
+            raise UsageError(f"{self.key}: {name!r} is {sorted(states)} on different images; see annotations(image=)")
+        return states.pop()
+
     def text(self, name: str) -> str:
         """A report or caption."""
         return bytes(self._bytes(self._member("text", name))).decode()
+
+    def member(self, kind: str, name: str) -> tuple[str, bytes]:
+        """A member of the shard as it is: its name, and its bytes.
+
+        Raises:
+            CorpusError: the index names none such, or the shard is missing or damaged.
+        """
+        found = self._member(kind, name)
+        return found.name, bytes(self._bytes(found))
 
     def snapshot(self) -> dict[str, Any]:
         """`<key>.json` of the shard: what readers without an index get."""
@@ -274,10 +303,12 @@ class OpenSample:
     def _open(self, kind: str, name: str) -> Any:
         member = self._member(kind, name)
         if member.name not in self._arrays:
-            if not member.name.endswith(f".{VolumeCodec.extension}"):
-                raise UsageError(f"{member.name}: this reader decodes .{VolumeCodec.extension} members")
+            picture = is_picture(member.name)
+            if not picture and not member.name.endswith(f".{VolumeCodec.extension}"):
+                raise UsageError(f"{member.name}: this reader decodes .{VolumeCodec.extension}, .png and .jpg members")
             try:
-                self._arrays[member.name] = VolumeCodec().open(self._bytes(member))
+                data = self._bytes(member)
+                self._arrays[member.name] = Decoded(decode(data)) if picture else VolumeCodec().open(data)
             except (RuntimeError, ValueError) as error:
                 raise self._damaged(member.name, error) from error
         return self._arrays[member.name]

@@ -57,7 +57,7 @@ PERCENTS = (0.5, 1.0, 5.0, 25.0, 50.0, 75.0, 95.0, 99.0, 99.5)
 class Normalisation:
     """The corpus's default way to make an image ready for a network: clip to [lower, upper], then map to [0, 1]."""
 
-    kind: Annotated[str, "window_hu, percentiles, none"]
+    kind: Annotated[str, "window_hu, percentiles, voi (the file's own window), range (all its bits can hold), none"]
     lower: Annotated[float, "physical value that becomes 0"]
     upper: Annotated[float, "physical value that becomes 1"]
 

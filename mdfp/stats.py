@@ -36,11 +36,22 @@ class StructureCount:
 
 
 @dataclass(frozen=True)
+class FindingCount:
+    """One finding, or one class of a classification: how often a source says it, by state."""
+
+    finding: str
+    value: str | None
+    source: str
+    states: dict[str, int]
+
+
+@dataclass(frozen=True)
 class Statistics:
     """Totals of a corpus."""
 
     groups: tuple[Group, ...]
     structures: tuple[StructureCount, ...]
+    findings: tuple[FindingCount, ...]
     modalities: dict[str, int]
     holes: dict[str, int]
 
@@ -75,7 +86,25 @@ def statistics(corpus: Corpus) -> Statistics:
     modalities = Counter(m for listed in columns["modalities"] for m in listed)
     holes = Counter({f"{h.source}: {h.reason}": h.count for h in corpus.manifest.holes})
     return Statistics(
-        groups, _structures(corpus, sources), dict(sorted(modalities.items())), dict(sorted(holes.items()))
+        groups,
+        _structures(corpus, sources),
+        _findings(corpus, sources),
+        dict(sorted(modalities.items())),
+        dict(sorted(holes.items())),
+    )
+
+
+def _findings(corpus: Corpus, sources: list[str]) -> tuple[FindingCount, ...]:
+    lists = corpus.table["annotations"].combine_chunks()
+    flat, parents = pc.list_flatten(lists), pc.list_parent_indices(lists).to_pylist()
+    columns = (pc.struct_field(flat, name).to_pylist() for name in ("kind", "name", "value", "state"))
+    counted: dict[tuple[str, str, str], Counter[str]] = {}
+    for row, kind, name, value, state in zip(parents, *columns, strict=True):
+        if kind == "class":
+            counted.setdefault((name, value or "", sources[row]), Counter())[state] += 1
+    return tuple(
+        FindingCount(name, value or None, source, {str(s): counts[s] for s in State if counts[s]})
+        for (name, value, source), counts in sorted(counted.items())
     )
 
 

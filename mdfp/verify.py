@@ -19,6 +19,7 @@ from mdfp.corpus import Corpus
 from mdfp.errors import CorpusError
 from mdfp.labels import IGNORE
 from mdfp.manifest import ShardEntry
+from mdfp.pictures import decode, is_picture
 from mdfp.sample import Grid, Member, Sample
 from mdfp.tar import members
 
@@ -131,12 +132,15 @@ def _member_faults(corpus: Corpus, record: Sample, member: Member, where: str) -
         return
     if member.kind == "json":
         yield from _snapshot_faults(record, data, where)
-    if member.kind not in ("image", "label") or not member.name.endswith(f".{VolumeCodec.extension}"):
+    if member.kind == "text":
+        yield from _text_faults(data, where)
+    picture = is_picture(member.name)
+    if member.kind not in ("image", "label") or not (picture or member.name.endswith(f".{VolumeCodec.extension}")):
         return
     try:
-        array = VolumeCodec().decode(data)
+        array = decode(data) if picture else VolumeCodec().decode(data)
     except (RuntimeError, ValueError) as error:
-        yield Fault(where, "decodes", "a blosc2 array", str(error))
+        yield Fault(where, "decodes", "a picture" if picture else "a blosc2 array", str(error))
         return
     if member.kind == "image":
         image = record.image(member.array)
@@ -150,6 +154,13 @@ def _member_faults(corpus: Corpus, record: Sample, member: Member, where: str) -
             return
         yield from _array_faults(array, record.image(label.image).stored, label.dtype, where)
         yield from _label_faults(corpus, record, member.array, array, where)
+
+
+def _text_faults(data: bytes, where: str) -> Iterator[Fault]:
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        yield Fault(where, "text", "UTF-8", str(error))
 
 
 def _snapshot_faults(record: Sample, data: bytes, where: str) -> Iterator[Fault]:

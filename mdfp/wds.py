@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from mdfp.codecs import VolumeCodec
 from mdfp.errors import UsageError
+from mdfp.pictures import decode, is_picture
 
 if TYPE_CHECKING:
     from mdfp.corpus import Corpus
@@ -26,9 +27,11 @@ def decoder(key: str, data: bytes) -> Any:
     """A member as numpy array, or None for members that are no arrays, which webdataset's own decoders take.
 
     Args:
-        key: the member's extension, as webdataset names it: `.image.ct.b2nd`.
+        key: the member's extension, as webdataset names it: `.image.ct.b2nd`, `.image.xray.png`.
         data: its bytes.
     """
+    if is_picture(key):
+        return decode(data)
     return VolumeCodec().decode(data) if key.endswith(f".{VolumeCodec.extension}") else None
 
 

@@ -11,11 +11,12 @@ from typing import Any
 
 from mdfp import picture
 from mdfp.errors import UsageError
+from mdfp.flat_picture import flat_view
 from mdfp.sample import SampleImage
 from pipelines.console import Console, megabytes
 from schemas.findings import FINDINGS
 from schemas.recipe import Limits
-from transforms.look import Seen, look, shown, voxels
+from transforms.look import Seen, described, look, pixels
 from transforms.rejected import Rejected
 from transforms.store import ListedObject, SourceStore, local_path
 
@@ -51,8 +52,8 @@ class Inspection:
     unread: int = 0
 
     @property
-    def volumes(self) -> int:
-        """Volumes that a build could take."""
+    def images(self) -> int:
+        """Volumes, pictures and films that a build could take."""
         return sum(d.seen.header is not None and d.fault is None for d in self.diagnoses)
 
 
@@ -123,18 +124,20 @@ def _few(store: SourceStore) -> list[ListedObject]:
 
 def _read(seen: Seen, store: SourceStore, limits: Limits, tiles: list[picture.Tile]) -> Diagnosis:
     try:
-        image = shown(seen, voxels(seen, store, limits))
+        record, array = described(seen, pixels(seen, store, limits))
     except Rejected as fault:
         return Diagnosis(seen, None, fault)
-    record = image.record
-    if record.axes == "zyx" and record.stored.spacing_xyz_mm is not None:
-        view = picture.sample_view(record, image.array_zyx, caption=_grid(record))
-        tiles.append(picture.Tile(f"{seen.modality or ''} {seen.name}".strip(), view))
+    title = f"{seen.modality or ''} {seen.name}".strip()
+    if record.axes == "zyx":
+        tiles.append(picture.Tile(title, picture.sample_view(record, array, caption=_grid(record))))
+    else:
+        tiles.append(picture.Tile(title, flat_view(record, array, caption=_grid(record))))
     return Diagnosis(seen, record)
 
 
 def _grid(record: SampleImage) -> str:
-    told = f"{_times(record.native.shape[::-1])} voxels   {_times(record.native.spacing_xyz_mm or ())} mm"
+    spacing = record.native.spacing_xyz_mm
+    told = f"{_size(record.axes, record.native.shape)}   {f'{_times(spacing)} mm' if spacing else 'no spacing stated'}"
     return told.replace("×", "x")  # the font has none
 
 
@@ -143,7 +146,7 @@ def save_picture(found: Inspection, path: Path) -> bool:
     if not found.tiles:
         return False
     path.write_bytes(
-        picture.png(picture.contact_sheet(found.tiles, heading="radiological convention: R is on the left"))
+        picture.png(picture.contact_sheet(found.tiles, heading="volumes in radiological convention: R is on the left"))
     )
     return True
 
@@ -160,7 +163,7 @@ def lines(found: Inspection) -> Iterator[str]:
         yield f"{found.unread} further volumes: headers only; --limit reads more of them"
     labels = sum(d.seen.drawn is not None and d.fault is None for d in found.diagnoses)
     told = f", {labels} are labels drawn on them" if labels else ""
-    yield f"{found.volumes} of {len(found.diagnoses)} would be read as volumes{told}"
+    yield f"{found.images} of {len(found.diagnoses)} would be read as images{told}"
 
 
 def _lines(d: Diagnosis) -> Iterator[str]:
@@ -173,9 +176,13 @@ def _lines(d: Diagnosis) -> Iterator[str]:
         yield f"  holds     {seen.drawn} segments or regions"
     if h is not None:
         oblique = f", {h.obliquity_deg:.1f}° oblique" if h.obliquity_deg and h.obliquity_deg >= 0.05 else ""
-        axes = "x, y, z" + (f" of {h.axes}" if h.axes != "zyx" else "")
-        yield f"  voxels    {_times(h.shape[::-1])} ({axes}), {h.dtype}"
-        yield f"  spacing   {_times(h.spacing_xyz_mm or ())} mm, {h.orientation}{oblique}"
+        yield f"  size      {_size(h.axes, h.shape)}, {h.dtype}"
+        placed = f", {h.orientation}{oblique}" if h.orientation else ""
+        yield (
+            f"  spacing   {_times(h.spacing_xyz_mm)} mm{placed}"
+            if h.spacing_xyz_mm
+            else "  spacing   the file states none"
+        )
     if d.image is not None:
         stats, unit = d.image.native_intensity, f" {d.image.unit}" if d.image.unit else ""
         yield f"  values    {stats.minimum:g} to {stats.maximum:g}{unit}, mean {stats.mean:.4g}, std {stats.std:.4g}"
@@ -213,6 +220,15 @@ def as_json(found: Inspection) -> list[dict[str, Any]]:
         }
         for d in found.diagnoses
     ]
+
+
+def _size(axes: str, shape: Sequence[int]) -> str:
+    """The axes of an array as people say them: x × y × z voxels, x × y pixels, channels, frames."""
+    sizes = dict(zip(axes, shape, strict=True))
+    told = _times([sizes[a] for a in "xyz" if a in sizes])
+    told += " voxels (x, y, z)" if "z" in sizes else " pixels (x, y)"
+    told += f", {sizes['c']} channels" if "c" in sizes else ""
+    return told + (f", {sizes['t']} frames" if "t" in sizes else "")
 
 
 def _times(numbers: Sequence[float]) -> str:

@@ -20,6 +20,7 @@ from pipelines.gate import require_pass
 from pipelines.runner import Engine
 from pipelines.workspace import Workspace
 from schemas.case import Case, ObjectRecord, Reject
+from schemas.reasons import Reason
 from transforms import commit, patient_key
 from transforms.layouts.group import Counts, Grouped, group
 from transforms.patient_key import KeyReference
@@ -39,7 +40,7 @@ from transforms.take_inventory import (
     rejects_path,
 )
 
-READ_BY = ("geometry", "labels", "limits")
+READ_BY = ("geometry", "labels", "limits", "policy")
 """Sections of a recipe that what is read from headers depends on: another source in the recipe changes nothing."""
 
 ROWS_PER_PART = 2000
@@ -145,8 +146,16 @@ def take_inventory(workspace: Workspace, engine: Engine, console: Console) -> Ta
     commit.create_same(canonical.pretty(content), corpus, f"{folder}/inventory.json")
     commit.replace(f"{folder}\n".encode(), corpus, "inventory/LATEST")
     taken = _load(workspace, folder)
+    _tell_refused(taken.rejects, console)
     require_pass(validate_inventory(taken.cases, taken.objects, taken.rejects), workspace.corpus, console)
     return taken
+
+
+def _tell_refused(rejects: Sequence[Reject], console: Console) -> None:
+    """Say which line of a recipe would let cases pass: where all are refused, nothing else would tell."""
+    refused = Counter((r.source, r.detail) for r in rejects if r.reason is Reason.POLICY_REFUSED)
+    for (source, detail), count in sorted(refused.items()):
+        console.remark(f"{source}: {count} cases left out: {detail}")
 
 
 def _read_headers(
@@ -196,7 +205,7 @@ def _digest(workspace: Workspace, source: str, listing: Sequence[ListedObject]) 
     recipe = workspace.recipe.without_locations()
     content = {
         "source": workspace.sources[source].model_dump(mode="json"),
-        "recipe": {section: recipe[section] for section in READ_BY},
+        "recipe": {section: recipe[section] for section in READ_BY if section in recipe},
         "patient_key": workspace.keys.fingerprint,
         "listing": [(o.path, o.bytes, o.version) for o in listing],
     }

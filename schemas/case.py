@@ -28,10 +28,12 @@ class ArrayHeader:
     """What a header says of one image or label, before its pixels are read."""
 
     name: Annotated[str, "name within the case: ct, organs, …"]
-    format: Annotated[str, "dicom, nifti, itk (MHA, MHD, NRRD), seg or rtstruct"]
-    axes: Annotated[str, "axes of the array in memory, slowest first: zyx"]
+    format: Annotated[str, "dicom, nifti, itk (MHA, MHD, NRRD), seg, rtstruct, png, jpeg, tiff or video"]
+    axes: Annotated[str, "axes of the array in memory, slowest first: zyx, yx, yxc, tyx, tyxc"]
     shape: Annotated[tuple[int, ...], "voxels per axis, in the order of axes"]
-    spacing_xyz_mm: Annotated[tuple[float, ...] | None, "mm between voxel centres along index axes x, y, z"]
+    spacing_xyz_mm: Annotated[
+        tuple[float, ...] | None, "mm between voxel centres along index axes x, y, z; x, y of a picture"
+    ]
     orientation: Annotated[str | None, "directions the index axes x, y, z point to"]
     affine_ras: Annotated[tuple[float, ...] | None, "4x4 row by row: voxel index (x, y, z) to world mm, RAS"]
     obliquity_deg: Annotated[float | None, "largest angle between an index axis and its world axis"]
@@ -102,7 +104,8 @@ class CaseText:
     name: Annotated[str, "name within the case"]
     kind: Annotated[str, "report, caption, findings or impression"]
     language: Annotated[str | None, "BCP 47 tag"]
-    array: Annotated[str, "array name of its object"]
+    array: Annotated[str, "array name of its object; empty where the text came in a table's cell"]
+    value: Annotated[str | None, "the text itself where it came in a table's cell; else null"] = None
 
 
 @dataclass(frozen=True)

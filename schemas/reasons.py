@@ -67,6 +67,16 @@ class Reason(StrEnum):
     ORPHAN_LABEL = "orphan_label", "a segmentation or structure set of a series that the source does not have"
     MISSING_LABEL = "missing_label", "the layout promises a label and there is none"
 
+    # Annotations and texts
+    BAD_ANNOTATION = (
+        "bad_annotation",
+        "a table's row says something that its manifest gives no meaning to, or cannot be",
+    )
+    POLICY_REFUSED = (
+        "policy_refused",
+        "its pixels or text may name a person and the recipe's policy does not accept that",
+    )
+
     # Plan
     TERMS_REFUSED = "terms_refused", "the recipe does not accept the source's terms"
     TERMS_UNKNOWN = "terms_unknown", "the source states no terms and the recipe refuses unknown ones"

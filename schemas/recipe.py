@@ -5,11 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from mdfp.errors import UsageError
 from schemas import licenses, ontology, yaml_file
 from schemas.place import Access, OutAccess
+from schemas.policy import Policy
 
 MODALITIES = tuple("CT MR PT NM US CR DX MG XA RF XR OP OPT DMS SM GM ES XC OT".split())  # noqa: SIM905 (easier to read)
 """Modality codes a recipe may name."""
@@ -104,6 +113,15 @@ class Geometry(ModalityGeometry):
     crop: Literal["none", "foreground"] = Field("none", description="foreground: cut to the body box")
     grid: Literal["native"] | ReferenceGrid = Field("native", description="native, or {reference: CT}")
     modalities: dict[str, ModalityGeometry] = Field({}, description="exceptions: {MR: {spacing_mm: native}}")
+    longest_side: int | None = Field(
+        None, ge=8, le=65_535, description="pixels: larger pictures are made smaller, none is enlarged; volumes stay"
+    )
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Left out where it is not asked for: plans and manifests of volumes read as they did before there were pictures.
+        content = handler(self)
+        return {k: v for k, v in content.items() if k != "longest_side" or v is not None}
 
     def spacing_for(self, modality: str) -> Spacing:
         """The spacing asked for in this modality."""
@@ -234,6 +252,7 @@ class Recipe(_Model):
     splits: Splits = Splits()
     shards: Shards = Shards()
     limits: Limits = Limits()
+    policy: Policy = Field(Policy(), description="what may pass that could name a person: {accept: [text, ultrasound]}")
     duplicates: Literal["drop", "keep"] = Field("drop", description="what to do with samples of equal pixels")
     out_access: OutAccess = Field(
         OutAccess(), description="how the bucket of out is entered: {requester_pays:, preconditions:}"
@@ -254,6 +273,8 @@ class Recipe(_Model):
             mode="json",
             exclude={"out": True, "out_access": True, "sources": {"__all__": {"root", "access", "manifest"}}},
         )
+        if not self.policy.accept:
+            del content["policy"]  # as in recipes written before there was one
         return dict(content)
 
 

@@ -9,14 +9,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from mdfp.errors import UsageError
 from schemas import licenses, ontology, patterns, segment_names, yaml_file
+from schemas.policy import Risk
 from schemas.suggest import nearest
+from schemas.table_layout import FoldersLayout, TableLayout
 
 Origin = Literal["expert", "model", "consensus", "pseudo", "unknown"]
-LayoutKind = Literal["dicom", "paired", "msd", "nnunet", "per-structure"]
+LayoutKind = Literal["dicom", "paired", "msd", "nnunet", "per-structure", "table", "folders"]
 
 
 class _Model(BaseModel):
@@ -205,7 +216,8 @@ class PerStructureLayout(_Model):
 
 
 Layout = Annotated[
-    DicomLayout | PairedLayout | MsdLayout | NnunetLayout | PerStructureLayout, Field(discriminator="kind")
+    DicomLayout | PairedLayout | MsdLayout | NnunetLayout | PerStructureLayout | TableLayout | FoldersLayout,
+    Field(discriminator="kind"),
 ]
 
 
@@ -307,6 +319,9 @@ class Source(_Model):
         {}, description="case name -> spacing x, y, z in mm that is right where the header's is known to be wrong"
     )
     known_issues: tuple[str, ...] = Field((), description="faults of the data set, for people")
+    risks: tuple[Risk, ...] = Field(
+        (), description="what its data may hold beyond what its modalities say: burned_in, faces; see schemas.policy"
+    )
     inventory: Literal["full", "deferred"] = Field("full", description="read every header, or trust a published table")
     skip: tuple[Pattern, ...] = Field(("**/._*", "._*"), description="files to look past, for example macOS twins")
 
@@ -323,6 +338,12 @@ class Source(_Model):
         except (KeyError, TypeError):
             return content  # what is wrong is said by the fields themselves
         return {**content, "labels": tables}
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Left out where none are named: plans of manifests without them read as they did.
+        content = handler(self)
+        return {k: v for k, v in content.items() if k != "risks" or v}
 
     @model_validator(mode="after")
     def _tables_exist(self) -> Source:

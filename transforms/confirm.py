@@ -18,7 +18,8 @@ from mdfp import arrow, canonical
 from schemas.case import ArrayHeader
 from schemas.reasons import Reason
 from schemas.recipe import Limits
-from transforms.read.array import Blob, read_array
+from transforms.read.array import Blob
+from transforms.read.flat import read_any
 from transforms.rejected import Rejected
 
 DECODE_FAULTS = frozenset({Reason.CORRUPT_GZIP, Reason.TRUNCATED, Reason.UNREADABLE})
@@ -98,7 +99,7 @@ def _main(order: Path) -> int:
         Blob(f["path"], Path(f["file"]).read_bytes() if f["in_memory"] else b"", Path(f["file"])) for f in work["files"]
     ]
     try:
-        read_array(header, blobs, limits=Limits(**work["limits"]))
+        read_any(header, blobs, limits=Limits(**work["limits"]))
     except Rejected:
         return _REJECTED
     return 0

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from mdfp.canonical import digest
 
 PACKAGES = (
+    "av",
     "blosc2",
     "imagecodecs",
     "llvmlite",

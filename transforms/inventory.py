@@ -16,14 +16,16 @@ from mdfp.errors import UsageError
 from mdfp.sample import Acquisition, Finding
 from schemas import patterns
 from schemas.case import ArrayHeader, Case, CaseImage, CaseLabel, ObjectRecord, Reject
+from schemas.policy import NOTHING, Policy
 from schemas.reasons import Reason
 from schemas.recipe import Geometry, Limits
 from schemas.source import Source
+from transforms.annotated import annotated, check_policy, text_records
 from transforms.estimate import ArrayCost, estimate
 from transforms.layouts.case_files import ArrayFiles, CaseFiles, Fault
 from transforms.layouts.group import STAGE, shown_path, to_reject
 from transforms.pseudonym import PatientKeys, case_id
-from transforms.read import array, itk, nifti
+from transforms.read import array, flat, itk, nifti
 from transforms.read.header import ReadHeader
 from transforms.rejected import Rejected
 from transforms.store import ListedObject, SourceStore
@@ -60,12 +62,14 @@ class Settings:
         limits: what a file may cost.
         on_fault: what to do with a case whose label is faulty.
         wanted: the recipe's geometry, for the estimates.
+        policy: what may pass that could name a person.
     """
 
     keys: PatientKeys
     limits: Limits
     on_fault: OnFault = "reject"
     wanted: Geometry = field(default_factory=Geometry)
+    policy: Policy = NOTHING
 
 
 def inventory_case(
@@ -77,6 +81,7 @@ def inventory_case(
     *,
     on_fault: OnFault = "reject",
     wanted: Geometry | None = None,
+    policy: Policy = NOTHING,
 ) -> Inventoried:
     """Records of one case of a file layout.
 
@@ -91,13 +96,14 @@ def inventory_case(
         limits: what a file may cost.
         on_fault: what to do with a case whose label is faulty.
         wanted: the recipe's geometry, for the estimates; None: native.
+        policy: what may pass that could name a person.
 
     Raises:
         OSError: what may pass, from the store; for the caller to retry.
     """
-    settings = Settings(keys, limits, on_fault, wanted or Geometry())
+    settings = Settings(keys, limits, on_fault, wanted or Geometry(), policy)
     name = case_id(source.id, files.name, keys, public=source.public_ids and files.readable)
-    records = object_records(files.arrays, source, name)
+    records = (*object_records(files.arrays, source, name), *text_records(files.told, source, name))
     if files.name in source.exclude:
         detail = f"excluded by the source manifest: {source.exclude[files.name]}"
         return Inventoried(None, records, (Reject(STAGE, source.id, name, Reason.EXCLUDED, detail, None),))
@@ -109,7 +115,7 @@ def inventory_case(
     findings: list[Finding] = []
     for image in files.images:
         try:
-            read = _read_header(image, store, limits, source)
+            read = _read_image_header(image, store, limits, source)
         except _BrokenFileError as error:
             fault = error.fault
             broken = Fault(fault.reason, f"image {image.name!r}: {fault.detail}", error.path, "case")
@@ -127,24 +133,30 @@ def inventory_case(
     labels = label_records(files.labels, files.faults, source, store, settings, name, files.name, by_name)
     if labels.rejected:
         return Inventoried(None, records, labels.rejects)
+    try:
+        told = annotated(files.told, by_name)
+        check_policy([i.modality for i in images], findings, told.texts, source, policy)
+    except Rejected as fault:
+        wrong = Fault(fault.reason, fault.detail, None, "case")
+        return Inventoried(None, records, (one_reject([wrong], source, keys, name),))
     seconds, stored = estimate(costs, labels.costs, settings.wanted)
     case = Case(
         case_id=name,
         source=source.id,
-        patient=keys.patient(*person(source, files.name, dict(files.fields))),
+        patient=keys.patient(*_patient(source, files.name, dict(files.fields), told.patient)),
         study=None,
         series=None,
         timepoint=None,
         days_from_first=None,
-        sex=None,
-        age_years=None,
-        site=None,
+        sex=told.sex,
+        age_years=told.age_years,
+        site=told.site,
         split=assigned_split(source, files.name, files.split),
         license=source.terms.license,
         images=tuple(images),
         labels=labels.labels,
-        annotations=(),
-        texts=(),
+        annotations=told.annotations,
+        texts=told.texts,
         findings=(*findings, *labels.findings),
         estimated_seconds=seconds,
         estimated_bytes=stored,
@@ -326,6 +338,11 @@ def object_reject(o: ListedObject, source: Source, keys: PatientKeys, fault: Rej
     return Reject(STAGE, source.id, None, fault.reason, fault.detail, shown_path(o.path, source, keys))
 
 
+def _patient(source: Source, name: str, fields: dict[str, str], told: str | None) -> tuple[str, str]:
+    """Namespace and id of a case's patient; what a table of the source tells goes before what the path does."""
+    return (source.patient.namespace, told) if told else person(source, name, fields)
+
+
 class _BrokenFileError(Exception):
     """One file of an array cannot be used: which, and why."""
 
@@ -333,6 +350,21 @@ class _BrokenFileError(Exception):
         super().__init__(str(fault))
         self.fault = fault
         self.path = path
+
+
+def _read_image_header(files: ArrayFiles, store: SourceStore, limits: Limits, source: Source) -> ReadHeader:
+    """As `_read_header`, of a volume or a picture.
+
+    Raises:
+        _BrokenFileError: a reader rejects a file.
+    """
+    (first, _), *more = files.objects
+    if more or array.format_of(first.path) in ("nifti", "itk", None):
+        return _read_header(files, store, limits, source)
+    try:
+        return flat.read_header(first, store, name=files.name, limits=limits)
+    except Rejected as fault:
+        raise _BrokenFileError(fault, first.path) from fault
 
 
 def _read_header(files: ArrayFiles, store: SourceStore, limits: Limits, source: Source) -> ReadHeader:

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from schemas.case import Case, CaseImage, CaseLabel
+from schemas.policy import NOTHING, Policy
 from schemas.reasons import Reason
 from schemas.recipe import Geometry, Limits
 from schemas.source import DicomLayout, ImageChannel, Source, label_names
+from transforms.annotated import check_policy
 from transforms.estimate import ArrayCost, estimate
 from transforms.inventory import (
     Inventoried,
@@ -31,7 +33,7 @@ from transforms.layouts.case_files import ArrayFiles, Fault, HeaderFile
 from transforms.layouts.dicom import join_fields
 from transforms.layouts.group import to_reject
 from transforms.pseudonym import PatientKeys, case_id, slug
-from transforms.read import dicom, series
+from transforms.read import dicom, dicom_flat, series
 from transforms.read.dicom import Instance
 from transforms.read.header import check_extent
 from transforms.read.segment import Drawing
@@ -94,6 +96,7 @@ def inventory_series(
     *,
     on_fault: OnFault = "reject",
     wanted: Geometry | None = None,
+    policy: Policy = NOTHING,
 ) -> list[Inventoried]:
     """Cases of everything with one `group_key`, in any order. Every object is in exactly one of the results.
 
@@ -105,6 +108,7 @@ def inventory_series(
         limits: what an array may cost.
         on_fault: what to do with a case whose label is faulty.
         wanted: the recipe's geometry, for the estimates; None: native.
+        policy: what may pass that could name a person.
 
     Raises:
         OSError: what may pass, from the store; for the caller to retry.
@@ -112,7 +116,7 @@ def inventory_series(
     layout = source.layout
     if not isinstance(layout, DicomLayout):
         raise TypeError(f"expected a dicom layout, found {layout.kind}")
-    settings = Settings(keys, limits, on_fault, wanted or Geometry())
+    settings = Settings(keys, limits, on_fault, wanted or Geometry(), policy)
     files = sorted(group, key=lambda r: r.file.object.path)
     by_series: dict[str, list[ReadFile]] = {}
     for read in files:
@@ -188,7 +192,8 @@ def _diagnosed(
         detail = f"the instances of one series name {patients} patients, expected one"
         return [], [left_out(base, everything, Reason.CONFLICTING_FILES, detail)]
 
-    diagnosis = series.diagnose(instances, name=image)
+    flat = dicom_flat.pictures(instances, name=image)
+    diagnosis = flat.found.joined(series.diagnose(flat.others, name=image))
     kept: list[_Volume] = []
     results: list[Inventoried] = []
     names = itertools.chain([base], (f"{base}-{n}" for n in itertools.count(2)))
@@ -200,6 +205,7 @@ def _diagnosed(
             continue
         try:
             check_extent(found.header.shape, np.dtype(found.header.dtype).itemsize, settings.limits)
+            check_policy([first.modality], found.findings, (), source, settings.policy)
         except Rejected as fault:
             results.append(left_out(name, found.paths, fault.reason, fault.detail))
             continue

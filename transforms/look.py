@@ -8,18 +8,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from mdfp.sample import Acquisition, Finding
+from mdfp.sample import Acquisition, Finding, SampleImage
 from schemas.case import ArrayHeader, CaseImage
 from schemas.reasons import Reason
 from schemas.recipe import Limits, Recipe
+from transforms.flat import Flat
 from transforms.inventory_series import read_header as read_instance
 from transforms.layouts.case_files import HeaderFile
 from transforms.layouts.listing import with_companions
-from transforms.normalise.image import NormalisedImage, normalise_image
-from transforms.read import array, series
+from transforms.normalise.flat import normalise_flat
+from transforms.normalise.image import normalise_image
+from transforms.read import array, dicom_flat, flat, series
 from transforms.read.dicom import Instance
 from transforms.read.segment import Drawing
 from transforms.rejected import Rejected
@@ -39,13 +43,13 @@ _RECIPE = Recipe.model_validate(
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """One volume, or one thing that is none.
+    """One volume, picture or film, or one thing that is none.
 
     Attributes:
         name: its file, or the folder of its instances.
-        format: dicom, nifti, itk, or other.
+        format: dicom, nifti, itk, png, …; seg, rtstruct; or other.
         objects: its files, of a volume in the order of reading.
-        header: of a volume; None otherwise.
+        header: of an image; None otherwise.
         modality: DICOM Modality; None where no header names one.
         acquisition: how it was taken; None where no header says.
         findings: what was noticed.
@@ -121,14 +125,19 @@ def look(
 
 def _file(objects: tuple[ListedObject, ...], form: str, store: SourceStore, limits: Limits) -> Seen:
     o = objects[0]
-    prefix = store.read(o.path, 0, min(array.PREFIX_BYTES[form], o.bytes), version=o.version)
-    read = array.read_header(form, prefix, name=PurePosixPath(o.path).name, file_bytes=o.bytes, limits=limits)
+    name = PurePosixPath(o.path).name
+    if form in array.PREFIX_BYTES:
+        prefix = store.read(o.path, 0, min(array.PREFIX_BYTES[form], o.bytes), version=o.version)
+        read = array.read_header(form, prefix, name=name, file_bytes=o.bytes, limits=limits)
+    else:
+        read = flat.read_header(o, store, name=name, limits=limits)
     return Seen(o.path, form, objects, read.header, findings=read.findings)
 
 
 def _series(members: list[tuple[ListedObject, Instance]]) -> Iterator[Seen]:
     by_path = {o.path: o for o, _ in members}
-    diagnosis = series.diagnose([instance for _, instance in members])
+    pictures = dicom_flat.pictures([instance for _, instance in members], name="image")
+    diagnosis = pictures.found.joined(series.diagnose(pictures.others))
     for found in diagnosis.volumes:
         objects = tuple(by_path[p] for p in found.paths)
         yield Seen(
@@ -150,33 +159,36 @@ def _folder(paths: tuple[str, ...]) -> str:
     return paths[0] if len(paths) == 1 else str(PurePosixPath(paths[0]).parent)
 
 
-def voxels(seen: Seen, store: SourceStore, limits: Limits) -> Volume:
-    """The voxels of a volume, as a build reads them.
+def pixels(seen: Seen, store: SourceStore, limits: Limits) -> Volume | Flat:
+    """The voxels of a volume or the pixels of a picture or film, as a build reads them.
 
     Raises:
         Rejected: as a build would.
         OSError: what may pass, from the store.
-        ValueError: it is no volume.
+        ValueError: it holds neither.
     """
     if seen.header is None:
-        raise ValueError(f"{seen.name} is no volume")
+        raise ValueError(f"{seen.name} holds no image")
     blobs = [
         array.Blob(o.path, store.read_object(o.path, o.bytes, o.version), store.local(o.path)) for o in seen.objects
     ]
-    return array.read_array(seen.header, blobs, limits)
+    return flat.read_any(seen.header, blobs, limits)
 
 
-def shown(seen: Seen, volume: Volume) -> NormalisedImage:
-    """A volume turned to RAS on its own grid, with statistics: what a picture is drawn from.
+def described(seen: Seen, read: Volume | Flat) -> tuple[SampleImage, npt.NDArray[Any]]:
+    """The record of an image on its own grid, a volume turned to RAS, and its array: what a picture is drawn from.
 
     Raises:
         Rejected: as a build would.
-        ValueError: it is no volume.
+        ValueError: it holds no image.
     """
     if seen.header is None:
-        raise ValueError(f"{seen.name} is no volume")
-    lowest = float(np.nanmin(volume.array_zyx)) * volume.scale + volume.offset
+        raise ValueError(f"{seen.name} holds no image")
+    acquisition = seen.acquisition or Acquisition()
+    if isinstance(read, Flat):
+        image = CaseImage(seen.header, seen.modality or UNKNOWN_MODALITY, acquisition)
+        return normalise_flat(read, image, _RECIPE).record, read.array
+    lowest = float(np.nanmin(read.array_zyx)) * read.scale + read.offset
     guess = "CT" if lowest < CT_AIR else UNKNOWN_MODALITY
-    return normalise_image(
-        volume, CaseImage(seen.header, seen.modality or guess, seen.acquisition or Acquisition()), _RECIPE
-    )
+    made = normalise_image(read, CaseImage(seen.header, seen.modality or guess, acquisition), _RECIPE)
+    return made.record, made.array_zyx

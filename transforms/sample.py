@@ -12,21 +12,24 @@ from mdfp.codecs import VolumeCodec
 from mdfp.labels import State
 from mdfp.manifest import PaletteEntry
 from mdfp.sample import Sample, SampleAnnotation, SampleLabel, SampleText, Snapshot, StructureState
-from schemas.case import ArrayHeader, CaseLabel
+from schemas.case import ArrayHeader, Case, CaseLabel, CaseText
 from schemas.plan import Assignment
 from schemas.reasons import Reason
 from schemas.recipe import Recipe, ReferenceGrid
 from schemas.source import Source
 from transforms.confirm import confirm
 from transforms.fetch import FetchedCase
+from transforms.flat import Flat, is_flat
 from transforms.labels.drawn import drawn_part
 from transforms.labels.label import LabelPart, normalise_labels
 from transforms.normalise.annotations import move_annotation
+from transforms.normalise.flat import NormalisedFlat, move_on_flat, normalise_flat
 from transforms.normalise.image import NormalisedImage, normalise_image
 from transforms.normalise.shared_grid import SharedGrid, reference_image
 from transforms.plan.terms import UNSTATED
 from transforms.read import segment
-from transforms.read.array import Blob, read_array
+from transforms.read.array import Blob
+from transforms.read.flat import read_any
 from transforms.rejected import Rejected
 from transforms.stopwatch import Stopwatch
 from transforms.volume import Volume
@@ -92,17 +95,18 @@ class SampleMaker:
         case = fetched.case
         done: list[str] = []
         warnings: list[str] = []
-        images = self._images(fetched)
-        for name, image in images.items():
-            done += [f"{name}: {step}" for step in image.done]
-            warnings += [f"{name}: {w}" for w in image.warnings]
+        images, flats = self._images(fetched)
+        made: dict[str, NormalisedImage | NormalisedFlat] = {**images, **flats}
+        for name in (i.header.name for i in case.images):
+            done += [f"{name}: {step}" for step in made[name].done]
+            warnings += [f"{name}: {w}" for w in made[name].warnings]
 
         with self.watch.measure("normalise"):
             layers, states, label_done, label_warnings = self._labels(fetched, images)
         done += label_done
         warnings += label_warnings
 
-        annotations = tuple(move_annotation(a, images.get(a.image or ""), case.images) for a in case.annotations)
+        annotations = (*_moved(case, images, flats), *(a for flat in flats.values() for a in flat.annotations))
         texts = tuple(SampleText(t.name, t.kind, t.language) for t in case.texts)
         record = Sample(
             key=case.case_id,
@@ -124,7 +128,7 @@ class SampleMaker:
             age_years=case.age_years,
             site=case.site,
             license=case.license or UNSTATED,
-            images=tuple(i.record for i in images.values()),
+            images=tuple((flats[n] if n in flats else images[n]).record for n in (i.header.name for i in case.images)),
             labels=tuple(label for label, _ in layers),
             structures=states,
             annotations=annotations,
@@ -136,25 +140,32 @@ class SampleMaker:
         )
         check_invariants(record, self.recipe, self.palette)
         with self.watch.measure("encode"):
-            return MadeSample(record, tuple(self._payloads(record, images, layers, fetched, annotations, texts)))
+            return MadeSample(
+                record, tuple(self._payloads(record, {**images, **flats}, layers, fetched, annotations, texts))
+            )
 
-    def _images(self, fetched: FetchedCase) -> dict[str, NormalisedImage]:
-        """The images of a case in their order; where they share a grid, the reference is made first.
+    def _images(self, fetched: FetchedCase) -> tuple[dict[str, NormalisedImage], dict[str, NormalisedFlat]]:
+        """The volumes and the pictures of a case, by name; of volumes that share a grid the reference is made first.
 
         Raises:
             Rejected: OFF_GRID, and whatever reading and normalising raise.
         """
-        images = {i.header.name: i for i in fetched.case.images}
-        reference = reference_image(fetched.case.images, self.recipe.geometry.grid)
-        made: dict[str, NormalisedImage] = {}
-        for name in sorted(images, key=lambda name: name != reference):
-            volume = self._read(images[name].header, [blob for blob, _ in fetched.blobs[f"image:{name}"]])
-            shared = made[reference].grid if reference is not None and name != reference else None
-            assert not isinstance(shared, SharedGrid)  # the reference's own grid is nobody's
+        wanted = {i.header.name: i for i in fetched.case.images}
+        solid = [i for i in fetched.case.images if not is_flat(i.header.axes)]
+        reference = reference_image(solid, self.recipe.geometry.grid) if solid else None
+        images: dict[str, NormalisedImage] = {}
+        flats: dict[str, NormalisedFlat] = {}
+        for name in sorted(wanted, key=lambda name: name != reference):
+            volume = self._read(wanted[name].header, [blob for blob, _ in fetched.blobs[f"image:{name}"]])
             with self.watch.measure("normalise"):
-                made[name] = normalise_image(volume, images[name], self.recipe, shared)
+                if isinstance(volume, Flat):
+                    flats[name] = normalise_flat(volume, wanted[name], self.recipe)
+                else:
+                    shared = images[reference].grid if reference is not None and name != reference else None
+                    assert not isinstance(shared, SharedGrid)  # the reference's own grid is nobody's
+                    images[name] = normalise_image(volume, wanted[name], self.recipe, shared)
             del volume  # half of what a case takes; the next image or its labels come
-        return {name: made[name] for name in images}
+        return {n: images[n] for n in wanted if n in images}, {n: flats[n] for n in wanted if n in flats}
 
     def _labels(
         self, fetched: FetchedCase, images: Mapping[str, NormalisedImage]
@@ -181,8 +192,14 @@ class SampleMaker:
                     raise
                 raise Rejected(Reason.LABEL_UNREADABLE, f"{fault.reason}: {fault.detail}") from fault
 
+        def volume_of(objects: Sequence[Blob]) -> Volume:
+            volume = self._read(label.header, objects)
+            if isinstance(volume, Flat):
+                raise Rejected(Reason.UNSUPPORTED, "a mask in a picture file")
+            return volume
+
         def reader(objects: Sequence[Blob]) -> Callable[[], Volume]:
-            return lambda: as_label(lambda: self._read(label.header, objects))
+            return lambda: as_label(lambda: volume_of(objects))
 
         if label.header.format in segment.FORMATS:
             objects = [blob for blob, _ in blobs]
@@ -198,8 +215,8 @@ class SampleMaker:
         # One array, however many objects it lies in (a header with detached data).
         return LabelPart(label, table, ((reader([blob for blob, _ in blobs]), None),))
 
-    def _read(self, header: ArrayHeader, blobs: Sequence[Blob]) -> Volume:
-        return self._confirmed(lambda: read_array(header, blobs, limits=self.recipe.limits), header, blobs)
+    def _read(self, header: ArrayHeader, blobs: Sequence[Blob]) -> Volume | Flat:
+        return self._confirmed(lambda: read_any(header, blobs, limits=self.recipe.limits), header, blobs)
 
     def _confirmed(self, read: Callable[[], T], header: ArrayHeader, blobs: Sequence[Blob]) -> T:
         with self.watch.measure("decode"):
@@ -211,7 +228,7 @@ class SampleMaker:
     def _payloads(
         self,
         record: Sample,
-        images: Mapping[str, NormalisedImage],
+        images: Mapping[str, NormalisedImage | NormalisedFlat],
         layers: Sequence[tuple[SampleLabel, object]],
         fetched: FetchedCase,
         annotations: tuple[SampleAnnotation, ...],
@@ -219,14 +236,16 @@ class SampleMaker:
     ) -> Iterator[Payload]:
         codec = VolumeCodec()
         for name, image in images.items():
+            if isinstance(image, NormalisedFlat):
+                yield Payload(f"{record.key}.image.{name}.{image.extension}", "image", name, image.data)
+                continue
             data = codec.encode(image.array_zyx)
             yield Payload(f"{record.key}.image.{name}.{codec.extension}", "image", name, data)
         for label, array in layers:
             data = codec.encode(array)  # type: ignore[arg-type]
             yield Payload(f"{record.key}.label.{label.layer}.{codec.extension}", "label", label.layer, data)
         for text in fetched.case.texts:
-            (blob, _), *_ = fetched.blobs[text.array]
-            yield Payload(f"{record.key}.{text.name}.txt", "text", text.name, bytes(blob.data))
+            yield Payload(f"{record.key}.{text.name}.txt", "text", text.name, read_text(text, fetched))
         snapshot = Snapshot(
             key=record.key,
             source=record.source,
@@ -239,6 +258,35 @@ class SampleMaker:
             texts=texts,
         )
         yield Payload(f"{record.key}.json", "json", "", canonical.dumps(snapshot))
+
+
+def _moved(
+    case: Case, images: Mapping[str, NormalisedImage], flats: Mapping[str, NormalisedFlat]
+) -> tuple[SampleAnnotation, ...]:
+    """The annotations of a case, where its stored images are."""
+    moved = []
+    for annotation in case.annotations:
+        name = annotation.image or ""
+        if name in flats:
+            moved.append(move_on_flat(annotation, flats[name]))
+        else:
+            moved.append(move_annotation(annotation, images.get(name), case.images))
+    return tuple(moved)
+
+
+def read_text(text: CaseText, fetched: FetchedCase) -> bytes:
+    """A text as the shard holds it: UTF-8 without a byte order mark.
+
+    Raises:
+        Rejected: UNREADABLE, the file is no UTF-8 text.
+    """
+    if text.value is not None:
+        return text.value.encode()
+    (blob, _), *_ = fetched.blobs[text.array]
+    try:
+        return bytes(blob.content()).decode("utf-8-sig").encode()
+    except UnicodeDecodeError as error:
+        raise Rejected(Reason.UNREADABLE, f"the text {text.name!r} is not UTF-8") from error
 
 
 def check_invariants(record: Sample, recipe: Recipe, palette: Sequence[PaletteEntry]) -> None:
@@ -255,6 +303,8 @@ def check_invariants(record: Sample, recipe: Recipe, palette: Sequence[PaletteEn
             )
         if recipe.intensity.store == "physical" and image.modality == "CT" and stats.minimum < -1024:
             raise Rejected(Reason.INVARIANT, f"{image.name}: CT minimum {stats.minimum} HU, expected at least -1024")
+        if is_flat(image.axes):
+            continue
         grid = recipe.geometry.grid
         asked = recipe.geometry.spacing_for(grid.reference if isinstance(grid, ReferenceGrid) else image.modality)
         if isinstance(asked, tuple) and recipe.geometry.upsample == "allow":

@@ -127,7 +127,8 @@ class _Opened:
     def settings(self) -> dict[str, object]:
         """What the inventory functions take from the recipe."""
         labels = self.recipe.labels
-        return {"on_fault": "image_only" if labels.image_only else labels.on_fault, "wanted": self.recipe.geometry}
+        on_fault = "image_only" if labels.image_only else labels.on_fault
+        return {"on_fault": on_fault, "wanted": self.recipe.geometry, "policy": self.recipe.policy}
 
 
 class InventoryCasesFn(beam.DoFn):

@@ -27,7 +27,7 @@ class CaseRow:
     days_from_first: Annotated[int | None, "days since the patient's first study"]
     modalities: Annotated[str, "modalities of its images, sorted, joined by +"]
     images: Annotated[int, "number of images"]
-    labels: Annotated[int, "number of labels"]
+    labels: Annotated[int, "number of labels, annotations and texts"]
     repeated_arrays: Annotated[int, "names that more than one of its images, or of its labels, bear"]
     findings: Annotated[int, "things noticed while its headers were read"]
     rejects: Annotated[int, "rejects that name it although it is there"]
@@ -118,7 +118,7 @@ def _case_row(case: Case, rejects: int) -> CaseRow:
         days_from_first=case.days_from_first,
         modalities="+".join(sorted({i.modality for i in case.images})),
         images=len(case.images),
-        labels=len(case.labels),
+        labels=len(case.labels) + len(case.annotations) + len(case.texts),
         repeated_arrays=sum(n > 1 for n in names.values()),
         findings=len(case.findings),
         rejects=rejects,

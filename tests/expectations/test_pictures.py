@@ -77,10 +77,20 @@ def test_a_contact_sheet_shows_each_source_by_its_richest_sample(samples) -> Non
     assert Image.open(io.BytesIO(sheet)).format == "PNG"
 
 
-def test_samples_without_a_volume_have_no_picture(make_sample, with_image) -> None:
+def test_samples_without_a_volume_show_their_first_picture(make_sample, with_image) -> None:
     flat = with_image(make_sample(0), axes="yx")
-    assert pictures.draw(flat, read) is None
-    assert pictures.draw_contact_sheet([flat], read) is None
+    drawn = pictures.draw(
+        flat, lambda sample, image: (np.arange(600, dtype=np.uint8).reshape(20, 30), []), caption="words"
+    )
+    assert drawn is not None
+    assert drawn.size[0] == 2 * pictures.picture.PANEL_PX
+    assert pictures.draw_contact_sheet([flat], lambda s, i: (np.zeros((20, 30), np.uint8), [])) is not None
+
+
+def test_samples_without_images_have_no_picture(make_sample) -> None:
+    empty = replace(make_sample(0), images=(), labels=())
+    assert pictures.draw(empty, read) is None
+    assert pictures.draw_contact_sheet([empty], read) is None
 
 
 @pytest.mark.parametrize("layers", [0, 2])

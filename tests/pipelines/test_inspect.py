@@ -61,11 +61,11 @@ def test_a_file_is_described_and_drawn(call, tmp_path):
     assert result.exit_code == 0
     for text in (
         "mine.nii.gz   regular",
-        "12 × 14 × 16 (x, y, z), int16",
+        "12 × 14 × 16 voxels (x, y, z), int16",
         "2 × 2 × 3 mm, LAS",
         f"values    {voxels.min()} to {voxels.max()}",
         "found     unit_unstated",
-        "1 of 1 would be read as volumes",
+        "1 of 1 would be read as images",
         "picture: inspect.png",
     ):
         assert text in result.stdout
@@ -109,7 +109,7 @@ def test_files_that_are_no_images_are_counted(call, tmp_path):
     result, _ = call("in", "--quiet")
     assert "not looked into: 3 other files (2 .txt, 1 .csv)" in result.stdout
     assert "e.dcm   REJECTED unreadable" in result.stdout
-    assert "1 of 2 would be read as volumes" in result.stdout
+    assert "1 of 2 would be read as images" in result.stdout
 
 
 @pytest.mark.skipif("MDFP_TESTDATA" not in os.environ, reason="MDFP_TESTDATA does not name the folder of real files")

@@ -6,7 +6,15 @@ import pytest
 
 from schemas.case import ArrayHeader
 from schemas.recipe import Geometry
-from transforms.estimate import IMAGE_RATIO, LABEL_RATIO, SNAPSHOT_BYTES, ArrayCost, estimate
+from transforms.estimate import (
+    FLAT_RATIO,
+    FLAT_SNAPSHOT_BYTES,
+    IMAGE_RATIO,
+    LABEL_RATIO,
+    SNAPSHOT_BYTES,
+    ArrayCost,
+    estimate,
+)
 
 
 def header(shape=(300, 512, 512), affine=(0.8, 0, 0, 0, 0, 0.8, 0, 0, 0, 0, 1.0, 0, 0, 0, 0, 1), dtype="int16"):
@@ -44,3 +52,26 @@ def test_each_mask_file_is_read():
 def test_without_geometry_the_native_voxels_count():
     unknown = ArrayHeader("x", "nifti", "zyx", (4, 5, 6), None, None, None, None, "int16", 1.0, 0.0, None, "regular", 1)
     assert estimate([ArrayCost(unknown, "CT")], [], Geometry())[1] == SNAPSHOT_BYTES + 4 * 5 * 6
+
+
+def flat(shape, axes="yx", form="png", file_bytes=70_000, dtype="uint8"):
+    return ArrayHeader("xray", form, axes, shape, None, None, None, None, dtype, 1.0, 0.0, None, "regular", file_bytes)
+
+
+def test_pictures_cost_their_values_and_a_jpeg_its_own_bytes():
+    asked = Geometry()
+    seconds, stored = estimate([ArrayCost(flat((1000, 1200, 3), "yxc"), "XC")], [], asked)
+    assert 0.1 < seconds < 1
+    assert stored == pytest.approx(1000 * 1200 * 3 / FLAT_RATIO + FLAT_SNAPSHOT_BYTES)
+    _, stored = estimate([ArrayCost(flat((1000, 1200, 3), "yxc", "jpeg"), "XC")], [], asked)
+    assert stored == 70_000 + FLAT_SNAPSHOT_BYTES
+    smaller = Geometry(longest_side=300)
+    for form in ("png", "jpeg"):
+        _, stored = estimate([ArrayCost(flat((1000, 1200, 3), "yxc", form), "XC")], [], smaller)
+        assert stored == pytest.approx(1000 * 1200 * 3 / 16 / FLAT_RATIO + FLAT_SNAPSHOT_BYTES)
+
+
+def test_a_film_costs_all_its_frames():
+    one = estimate([ArrayCost(flat((1, 100, 120), "tyx"), "US")], [], Geometry())[1]
+    ten = estimate([ArrayCost(flat((10, 100, 120), "tyx"), "US")], [], Geometry())[1]
+    assert ten - FLAT_SNAPSHOT_BYTES == 10 * (one - FLAT_SNAPSHOT_BYTES)

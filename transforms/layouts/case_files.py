@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from schemas.case import CaseAnnotation
 from schemas.reasons import Reason
 from schemas.source import ImageChannel
 from transforms.read.header import ReadHeader
@@ -76,6 +77,42 @@ class ArrayFiles:
 
 
 @dataclass(frozen=True)
+class TextFile:
+    """A text of a case: in a file, or as it stood in a table's cell."""
+
+    name: str
+    kind: str
+    language: str | None
+    object: ListedObject | None
+    value: str | None
+
+    @property
+    def record_name(self) -> str:
+        """Name of the text in object records."""
+        return f"text:{self.name}"
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a table or a path says of a case.
+
+    Attributes:
+        annotations: in native pixels; those in fractions of the picture are in `fractions`.
+        fractions: the same, whose coordinates are fractions of width and height, to be multiplied with them.
+        texts: reports and captions.
+    """
+
+    annotations: tuple[CaseAnnotation, ...] = ()
+    fractions: tuple[CaseAnnotation, ...] = ()
+    texts: tuple[TextFile, ...] = ()
+    sex: str | None = None
+    age_years: float | None = None
+    site: str | None = None
+    patient: str | None = None
+    """The patient's id in the source, where the table names it."""
+
+
+@dataclass(frozen=True)
 class CaseFiles:
     """The files of one case, before any header was read.
 
@@ -88,6 +125,7 @@ class CaseFiles:
         split: the split that the layout itself says: train or test.
         faults: what is wrong with it already; decided upon by the inventory.
         readable: whether its name, made fit for a key, is no other case's.
+        told: what a table or a path says of it besides files.
     """
 
     source: str
@@ -98,6 +136,7 @@ class CaseFiles:
     split: str | None = None
     faults: tuple[Fault, ...] = ()
     readable: bool = True
+    told: Told | None = None
 
     @property
     def arrays(self) -> tuple[ArrayFiles, ...]:
@@ -107,7 +146,9 @@ class CaseFiles:
     @property
     def objects(self) -> tuple[ListedObject, ...]:
         """Every object of the case, once, though several volumes may lie in it."""
-        return tuple({o.path: o for array in self.arrays for o, _ in array.objects}.values())
+        texts = self.told.texts if self.told else ()
+        arrays = (o for array in self.arrays for o, _ in array.objects)
+        return tuple({o.path: o for o in (*arrays, *(t.object for t in texts if t.object))}.values())
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from schemas.case import Reject
 from schemas.source import Source
+from schemas.table_layout import TableLayout
 from transforms.layouts import registry
 from transforms.layouts.case_files import CaseFiles, Fault, Found, HeaderFile
 from transforms.layouts.listing import Sorted, sort_out
@@ -68,6 +69,8 @@ def group(source: Source, listing: Iterable[ListedObject], read: Read, keys: Pat
         UsageError: the manifest does not fit the data set as a whole.
     """
     listed = sort_out(listing, source.skip)
+    if isinstance(source.layout, TableLayout):  # its texts and tables are among the files without an image
+        listed = Sorted(tuple(sorted((*listed.candidates, *listed.side), key=lambda o: o.path)), listed.skipped, ())
     found = registry.get(source.layout.kind)(source, listed.candidates, read)
     counts = _count(listed, found)
     cases = _with_names_of_their_own(with_tables(found.cases, source, (*listed.candidates, *listed.side), read))

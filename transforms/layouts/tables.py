@@ -17,8 +17,11 @@ from transforms.layouts.case_files import CaseFiles, Fault
 from transforms.layouts.registry import Read
 from transforms.store import ListedObject
 
+MAX_CELL_CHARACTERS = 1 << 24
+"""A longer cell makes a file no table. Python's own limit, 128 kB, is below what a report may be."""
+
 _DELIMITERS = ",;\t"
-_SPLITS = {"train": "train", "training": "train", "val": "val", "validation": "val", "test": "test"}
+SPLITS = {"train": "train", "training": "train", "val": "val", "validation": "val", "test": "test"}
 _YES = {"1", "1.0", "true", "yes"}
 
 
@@ -39,18 +42,30 @@ def read_table(
     matching = [o.path for o in listing if patterns.match(pattern, o.path) is not None]
     if len(matching) != 1:
         raise UsageError(f"the manifest names one table {pattern!r} below the root, found {len(matching)}")
-    path = matching[0]
+    return parse_table(matching[0], read(matching[0]), wanted)
+
+
+def parse_table(path: str, data: bytes, wanted: Sequence[str] = ()) -> list[dict[str, str]]:
+    """Rows of a CSV file by column, from its bytes; as `read_table`.
+
+    Raises:
+        UsageError: it is not UTF-8 text, or lacks a wanted column.
+    """
     try:
-        text = read(path).decode("utf-8-sig")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: expected a table in UTF-8, found other bytes") from error
+    csv.field_size_limit(MAX_CELL_CHARACTERS)  # of this process: the module knows no other way
     first = text.split("\n", 1)[0]
     rows = csv.DictReader(io.StringIO(text), delimiter=max(_DELIMITERS, key=first.count))
     columns = list(rows.fieldnames or ())
     for column in wanted:
         if column not in columns:
             raise UsageError(f"{path}: no column {column!r}{nearest(column, columns)} (columns: {', '.join(columns)})")
-    return [{k: (v or "").strip() for k, v in row.items() if isinstance(k, str)} for row in rows]
+    try:
+        return [{k: (v or "").strip() for k, v in row.items() if isinstance(k, str)} for row in rows]
+    except csv.Error as error:
+        raise UsageError(f"{path}: line {rows.line_num} is no line of a table ({error})") from error
 
 
 def with_tables(
@@ -73,7 +88,7 @@ def with_tables(
             row[table.case]: row[table.split].lower()
             for row in read_table(table.path, listing, read, (table.case, table.split))
         }
-        result = [replace(c, split=_SPLITS.get(splits.get(c.name, ""), c.split)) for c in result]
+        result = [replace(c, split=SPLITS.get(splits.get(c.name, ""), c.split)) for c in result]
     for name, labels in source.labels.items():
         if labels.looked_for == "per_case_table" and labels.case_table:
             looked_for = _looked_for(labels.case_table, labels.annotated(), listing, read)

@@ -11,7 +11,7 @@ from mdfp.geometry import Affine
 from schemas.case import ArrayHeader
 from schemas.reasons import Reason
 from schemas.recipe import Limits
-from transforms.read import drawing, itk, nifti, segment, series
+from transforms.read import drawing, itk, nifti, raster, segment, series, video
 from transforms.read.header import ReadHeader
 from transforms.rejected import Rejected
 from transforms.scratch import Bytes
@@ -45,7 +45,7 @@ class Blob:
 
 
 def format_of(path: str) -> str | None:
-    """Format that a file's name promises: nifti, itk or dicom; None for a file that holds no array of its own.
+    """Format that a file's name promises: nifti, itk, dicom, png, jpeg, tiff or video; None for a file that holds no array of its own.
 
     DICOM files often have no suffix, or end in a number (a UID or a counter), so such names count as DICOM until their
     content says otherwise. Detached voxels (.raw, .zraw, .img) are no array of their own.
@@ -56,6 +56,10 @@ def format_of(path: str) -> str | None:
     if name.endswith(_ITK):
         return "itk"
     suffix = PurePosixPath(name).suffix
+    if suffix in video.SUFFIXES:
+        return "video"
+    if suffix in raster.SUFFIXES:
+        return raster.SUFFIXES[suffix]
     if name.endswith(_DICOM) or (not name.startswith(".") and (not suffix or suffix[1:].isdigit())):
         return "dicom"
     return None

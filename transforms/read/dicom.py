@@ -83,7 +83,7 @@ _KEYWORDS = (
     "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "NumberOfFrames", "RescaleSlope", "RescaleIntercept",
     "ModalityLUTSequence", "PixelPaddingValue", "BodyPartExamined", "ImageLaterality", "Laterality", "Manufacturer",
     "ManufacturerModelName", "MagneticFieldStrength", "KVP", "ConvolutionKernel", "SpacingBetweenSlices",
-    "LossyImageCompression", *pet.KEYWORDS, *functional_groups.KEYWORDS,
+    "LossyImageCompression", "BurnedInAnnotation", *pet.KEYWORDS, *functional_groups.KEYWORDS,
 )  # fmt: skip
 _TAGS: list[Any] = [*map(tag_for_keyword, _KEYWORDS), *pet.PRIVATE_TAGS, *csa.PRIVATE_TAGS]
 _SCANNER = Scanner(_KEYWORDS, lambda found: found.get("Modality") == "PT" or "MOSAIC" in (found.get("ImageType") or ()))
@@ -176,6 +176,7 @@ class Instance:
     tiles: int | None = None
     stack_id: str | None = None
     diffusion_direction: tuple[float, float, float] | None = None
+    burned_in: bool = False
 
     @property
     def dtype(self) -> np.dtype:
@@ -365,6 +366,7 @@ def open_instance(data: Bytes, *, path: str, file_bytes: int) -> Opened:
         pet=pet.pet_fields(ds) if modality == "PT" else None,
         mosaic=csa.mosaic_of(ds) if "MOSAIC" in image_type else None,
         frames=functional_groups.frames_of(ds),
+        burned_in=values.text(ds, "BurnedInAnnotation") == "YES",
     )
     return Opened(instance, syntax, pixel_offset, pixel_length)
 

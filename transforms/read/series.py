@@ -87,6 +87,10 @@ class Diagnosis:
     volumes: tuple[SeriesVolume, ...]
     rejects: tuple[SeriesReject, ...]
 
+    def joined(self, other: Diagnosis) -> Diagnosis:
+        """This and another of the same series, which have no instance in common."""
+        return Diagnosis((*self.volumes, *other.volumes), (*self.rejects, *other.rejects))
+
 
 def diagnose(instances: Sequence[Instance], *, name: str = "image") -> Diagnosis:
     """Volumes and rejects of the instances of one SeriesInstanceUID. Pure; the order of the instances does not matter.

@@ -1,0 +1,120 @@
+"""PNG files (ISO/IEC 15948): header, checks, pixels."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import numpy.typing as npt
+
+from schemas.reasons import Reason
+from transforms.read import exif
+from transforms.rejected import Rejected
+
+MAGIC = b"\x89PNG\r\n\x1a\n"
+
+_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
+_BITS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+
+
+@dataclass(frozen=True)
+class PngHeader:
+    """What stands before the pixels of a PNG file.
+
+    Attributes:
+        rows: as stored, before `orientation`.
+        columns: as stored.
+        channels: of the decoded picture: 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA; palettes are RGB.
+        bits: of a decoded sample, 8 or 16; fewer are scaled up to 8.
+        orientation: of an eXIf chunk, 1 to 8.
+    """
+
+    rows: int
+    columns: int
+    channels: int
+    bits: int
+    orientation: int
+
+
+def header(prefix: bytes, *, whole: bool) -> PngHeader | None:
+    """The header from the first bytes of a file; None when it needs more of them.
+
+    Args:
+        prefix: first bytes.
+        whole: they are all of the file.
+
+    Raises:
+        Rejected: UNREADABLE, no PNG, or a header that is none; TRUNCATED.
+    """
+    if prefix[:8] != MAGIC:
+        raise Rejected(Reason.UNREADABLE, "not PNG: the file does not begin with the PNG signature")
+    columns = rows = bits = colour = 0
+    transparent, orientation = False, 1
+    at = 8
+    while True:
+        if at + 8 > len(prefix):
+            break
+        length, kind = struct.unpack_from(">I4s", prefix, at)
+        if kind == b"IDAT":
+            if not rows:
+                raise Rejected(Reason.UNREADABLE, "PNG pixels before any header")
+            channels = _CHANNELS[colour] + (transparent and colour in (0, 2, 3))
+            return PngHeader(rows, columns, channels, 16 if bits == 16 else 8, orientation)
+        if at + 12 + length > len(prefix):
+            break
+        content = prefix[at + 8 : at + 8 + length]
+        if zlib.crc32(kind + content) != struct.unpack_from(">I", prefix, at + 8 + length)[0]:
+            raise Rejected(Reason.UNREADABLE, "the checksum of a PNG chunk does not match its content")
+        if kind == b"IHDR" and length == 13:
+            columns, rows, bits, colour, method, filtering, _ = struct.unpack(">IIBBBBB", content)
+            if not rows or not columns or bits not in _BITS.get(colour, ()) or method or filtering:
+                raise Rejected(
+                    Reason.UNREADABLE, f"a PNG header of {columns}×{rows}, {bits} bits, colour type {colour}"
+                )
+        elif kind == b"tRNS":
+            transparent = True
+        elif kind == b"eXIf":
+            orientation = exif.orientation(content)
+        at += 12 + length
+    if whole:
+        raise Rejected(Reason.TRUNCATED, "the PNG file ends before its pixels")
+    return None
+
+
+def decode(data: bytes, found: PngHeader) -> npt.NDArray[Any]:
+    """Pixels (y, x) or (y, x, c), uint8 or uint16, as stored: not turned. Palettes become RGB; gamma is not applied.
+
+    Raises:
+        Rejected: TRUNCATED, chunks are missing; UNREADABLE, checksums or the stream itself are wrong.
+    """
+    _check_chunks(data)
+    try:
+        array = np.asarray(imagecodecs.png_decode(data))
+    except (RuntimeError, ValueError) as error:  # imagecodecs.PngError is a RuntimeError
+        raise Rejected(Reason.UNREADABLE, "the PNG stream cannot be decoded") from error
+    expected = (found.rows, found.columns, *((found.channels,) if found.channels > 1 else ()))
+    if array.shape != expected or array.dtype.itemsize * 8 != found.bits:
+        raise Rejected(
+            Reason.UNREADABLE, f"expected {expected} pixels of {found.bits} bits, the stream holds {array.shape}"
+        )
+    return array
+
+
+def _check_chunks(data: bytes) -> None:
+    """Every chunk must be whole and the last one IEND: a decoder stops reading when it has enough rows."""
+    at = 8
+    while True:
+        if at + 12 > len(data):
+            raise Rejected(Reason.TRUNCATED, "the PNG file has no end chunk: it is cut short")
+        length, kind = struct.unpack_from(">I4s", data, at)
+        if at + 12 + length > len(data):
+            raise Rejected(Reason.TRUNCATED, "a PNG chunk is cut short")
+        if zlib.crc32(data[at + 4 : at + 8 + length]) != struct.unpack_from(">I", data, at + 8 + length)[0]:
+            raise Rejected(Reason.UNREADABLE, "the checksum of a PNG chunk does not match its content")
+        if kind == b"IEND":
+            return
+        at += 12 + length
