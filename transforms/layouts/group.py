@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from schemas.case import Reject
 from schemas.source import Source
+from transforms.archive_store import refusal_of
 from transforms.layouts import registry
 from transforms.layouts.case_files import CaseFiles, Fault, Found, HeaderFile
 from transforms.layouts.listing import Sorted, sort_out
@@ -67,11 +68,13 @@ def group(source: Source, listing: Iterable[ListedObject], read: Read, keys: Pat
     Raises:
         UsageError: the manifest does not fit the data set as a whole.
     """
-    listed = sort_out(listing, source.skip)
+    sound, refused = _refused(listing)
+    listed = sort_out(sound, source.skip)
     found = registry.get(source.layout.kind)(source, listed.candidates, read)
     counts = _count(listed, found)
+    counts = replace(counts, listed=counts.listed + len(refused), rejected=counts.rejected + len(refused))
     cases = _with_names_of_their_own(with_tables(found.cases, source, (*listed.candidates, *listed.side), read))
-    rejects = [to_reject(fault, source, keys, None) for fault in found.faults]
+    rejects = [to_reject(fault, source, keys, None) for fault in (*found.faults, *refused)]
     return Grouped(
         cases=tuple(sorted(cases, key=lambda c: c.name)),
         headers=found.headers,
@@ -88,6 +91,18 @@ def to_reject(fault: Fault, source: Source, keys: PatientKeys, case_id: str | No
 def shown_path(path: str | None, source: Source, keys: PatientKeys) -> str | None:
     """`path` as records may show it: itself where the source's names are public, else its pseudonym."""
     return path if path is None or source.public_ids else keys.name(source.id, path)
+
+
+def _refused(listing: Iterable[ListedObject]) -> tuple[list[ListedObject], list[Fault]]:
+    """A listing without the members of archives that cannot be read, and a fault for each of those."""
+    sound, refused = [], []
+    for o in listing:
+        verdict = refusal_of(o)
+        if verdict is None:
+            sound.append(o)
+        else:
+            refused.append(Fault(verdict.reason, verdict.detail, o.path, "object"))
+    return sound, refused
 
 
 def _count(listed: Sorted, found: Found) -> Counts:
