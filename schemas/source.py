@@ -261,7 +261,7 @@ class Source(_Model):
     inventory: Literal["full", "deferred"] = Field("full", description="read every header, or trust a published table")
     archives: bool | tuple[Pattern, ...] = Field(
         False,
-        description="archives whose members are objects of their own (a.zip/case/ct.nii.gz): true (all zip, tar, tar.gz) or a list of patterns",
+        description="archives whose members are objects (a.zip/case/ct.nii.gz): true (all zip, tar, tar.gz) or a list of patterns",
     )
     skip: tuple[Pattern, ...] = Field(("**/._*", "._*"), description="files to look past, for example macOS twins")
 
