@@ -30,6 +30,7 @@ from transforms.archives.member import (
     checked_name,
     without_twins,
 )
+from transforms.read.inflate import DEFLATE_RATIO
 from transforms.rejected import Rejected
 from transforms.scratch import Bytes
 
@@ -49,8 +50,6 @@ _FLAG_ENCRYPTED = 0x0001 | 0x0040 | 0x2000  # traditional, strong, masked header
 _FLAG_UTF8 = 0x0800
 _ZIP64_EXTRA, _NONE32, _NONE16 = 0x0001, 0xFFFFFFFF, 0xFFFF
 _UNIX, _MACOS = 3, 19  # systems (4.4.2) that keep a file mode in the upper half of the external attributes
-_DEFLATE_RATIO = 1032
-"""Bytes that one byte of a deflate stream can give at most (RFC 1951: 258 bytes for two bits)."""
 
 
 def index(read_at: ReadAt, size: int, limits: Limits) -> Index:
@@ -176,11 +175,11 @@ class _Entry:
             raise Rejected(
                 Reason.CORRUPT_ARCHIVE, f"a stored member of {self.bytes} bytes takes {self.stored_bytes} of the zip"
             )
-        if self.bytes > _DEFLATE_RATIO * (self.stored_bytes + 1):
+        if self.bytes > DEFLATE_RATIO * (self.stored_bytes + 1):
             raise Rejected(
                 Reason.EXPANSION,
                 f"a member of {self.bytes} bytes is announced in {self.stored_bytes} bytes of deflate, which can hold "
-                f"{_DEFLATE_RATIO} times their number",
+                f"{DEFLATE_RATIO} times their number",
             )
         if self.offset + _LOCAL.size + self.stored_bytes > directory_start:
             raise Rejected(Reason.CORRUPT_ARCHIVE, "the member's bytes reach beyond the zip's directory")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import struct
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,9 +39,13 @@ AGE_CAP_YEARS = 90.0
 # judged here instead, by `_raw` and what calls it.
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
+MAX_DEFLATED_BYTES = 1 << 30
+"""What the data set of a deflated file may hold: all of it is inflated to read its header."""
+
 _PIXEL_DATA = 0x7FE00010
 _FLOAT_PIXEL_DATA = (0x7FE00008, 0x7FE00009)
 _UNDEFINED_LENGTH = 0xFFFFFFFF
+_PREAMBLE_BYTES = 132
 _ITEM, _DELIMITER = 0xFFFEE000, 0xFFFEE0DD
 _NATIVE = (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian)
 _DECODED = (
@@ -187,6 +192,7 @@ class Opened:
 def _parse(data: Bytes, file_bytes: int) -> tuple[Dataset, uid.UID, int, int]:
     """The allowed attributes, the transfer syntax, and where the pixels lie; nothing behind is read."""
     found: list[tuple[int, int, int]] = []
+    _check_deflated(data)
     stream = io.BytesIO(data)
 
     def at_pixels(tag: int, vr: str | None, length: int) -> bool:
@@ -207,7 +213,11 @@ def _parse(data: Bytes, file_bytes: int) -> tuple[Dataset, uid.UID, int, int]:
         AttributeError,
         NotImplementedError,
         struct.error,
+        zlib.error,
         OSError,
+        RecursionError,
+        OverflowError,
+        MemoryError,
     ) as error:
         if len(data) < file_bytes:
             raise HeaderCutError(f"{len(data)} of {file_bytes} bytes do not hold the header") from error
@@ -223,6 +233,28 @@ def _parse(data: Bytes, file_bytes: int) -> tuple[Dataset, uid.UID, int, int]:
     if syntax not in _NATIVE and syntax not in _DECODED:
         raise Rejected(Reason.UNSUPPORTED, f"transfer syntax {syntax}")
     return dataset, syntax, offset, length
+
+
+def _check_deflated(data: Bytes) -> None:
+    """Inflate a deflated data set (PS3.5 A.5) a step at a time and forget it, before the library does so in one go.
+
+    Raises:
+        Rejected: TOO_LARGE.
+    """
+    start = _PREAMBLE_BYTES + 12  # the first element of the file meta information is its own length
+    meta = bytes(data[:1024])
+    if len(meta) < start or uid.DeflatedExplicitVRLittleEndian.encode() not in meta:
+        return
+    start += int.from_bytes(meta[start - 4 : start], "little")
+    inflater, rest, total = zlib.decompressobj(-zlib.MAX_WBITS), data[start:], 0
+    while rest and not inflater.eof and total <= MAX_DEFLATED_BYTES:
+        try:
+            total += len(inflater.decompress(rest, 1 << 20))
+        except zlib.error:
+            return  # what is damaged is found below
+        rest = inflater.unconsumed_tail
+    if total > MAX_DEFLATED_BYTES:
+        raise Rejected(Reason.TOO_LARGE, f"a deflated data set of more than {MAX_DEFLATED_BYTES} bytes")
 
 
 def read_instance(data: Bytes, *, path: str, file_bytes: int) -> Instance:

@@ -59,7 +59,7 @@ def header(prefix: bytes, *, name: str, file_bytes: int, limits: Limits) -> Read
         limits: what an array may cost.
 
     Raises:
-        Rejected: as `parse_header`, `check_extent` and `check_affine` do.
+        Rejected: as `parse_header`, `check_extent` and `check_affine` do; TOO_LARGE, UNREADABLE, bytes to skip.
     """
     h = _checked(prefix, limits)
     record = array_header(
@@ -72,6 +72,11 @@ def header(prefix: bytes, *, name: str, file_bytes: int, limits: Limits) -> Read
 def _checked(prefix: bytes, limits: Limits) -> TextHeader:
     h = parse_header(prefix[:HEADER_PREFIX_BYTES])
     check_extent(h.shape_zyx, h.dtype.itemsize, limits)
+    if h.skip < -1 or h.skip > limits.max_bytes:
+        raise Rejected(
+            Reason.TOO_LARGE if h.skip > 0 else Reason.UNREADABLE,
+            f"{h.skip} bytes to skip before the voxels; the recipe's limits allow {limits.max_bytes}",
+        )
     if np.all(np.isfinite(h.affine_ras)):
         check_spacing(geometry.spacing_xyz_mm(h.affine_ras))
     check_affine(h.affine_ras)
@@ -87,7 +92,8 @@ def read(data: Bytes, *, beside: Mapping[str, Bytes] | None = None, limits: Limi
         limits: what an array may cost.
 
     Raises:
-        Rejected: as `header` does; MISSING_FILE, the detached voxels are not there; TRUNCATED; CORRUPT_GZIP.
+        Rejected: as `header` does; MISSING_FILE, the detached voxels are not there; TRUNCATED; CORRUPT_GZIP;
+            EXPANSION, the stream cannot hold what the header announces.
     """
     h = _checked(bytes(data[:HEADER_PREFIX_BYTES]), limits)
     encoded = data
@@ -116,6 +122,7 @@ def _decode(encoded: Bytes, h: TextHeader, voxel_bytes: int) -> Bytes | inflate.
     stream = encoded[h.data_offset :] if h.data_offset else encoded
     expected = voxel_bytes + max(0, h.skip)
     if h.encoding == "gzip":
+        inflate.check_holds(len(stream), expected)
         return inflate.gunzip(stream, max_bytes=expected, expected_bytes=expected)
     if h.encoding == "zlib":
         return inflate.unzlib(stream, expected_bytes=expected)

@@ -255,6 +255,7 @@ def qform(h: NiftiHeader) -> Affine:
 
 _EXCESS_BYTES = 1 << 20
 """A gzip stream may hold this much more than twice what its header announces; beyond, it is taken for a bomb."""
+_MAX_OFFSET_BYTES = 256 << 20
 _QUATERNION_TOLERANCE = 1e-3
 """Length (squared) of the quaternion's vector part above 1 that is taken for rounding in single precision."""
 _HALF_TURN = 1e-7
@@ -346,15 +347,18 @@ def header(prefix: bytes, *, name: str, file_bytes: int, limits: Limits) -> Read
 
     Raises:
         Rejected: as `parse_header`, `NiftiHeader.dtype`, `NiftiHeader.shape_zyx`, `check_extent` and `affine_ras` do;
-            TRUNCATED, a plain file is shorter than its header announces.
+            TRUNCATED, a plain file is shorter than its header announces; EXPANSION, a gzip stream cannot hold it.
     """
     plain = not inflate.is_gzip(prefix)
     h = parse_header(prefix if plain else inflate.gunzip_prefix(prefix, HEADER_PREFIX_BYTES))
     dtype, shape_zyx = h.dtype, h.shape_zyx
     check_extent(shape_zyx, dtype.itemsize, limits)
     affine, findings = affine_ras(h, name)
+    _check_offset(h)
     if plain:
         _check_length(h, file_bytes)
+    else:
+        inflate.check_holds(file_bytes, _expected_bytes(h))
     scale, offset = h.scaling
     if (scale, offset) == (1.0, 0.0) and h.scl_slope not in (0.0, 1.0) and math.isfinite(h.scl_slope):
         findings += (
@@ -386,9 +390,11 @@ def read(data: Bytes, *, limits: Limits) -> Volume:
     dtype, shape_zyx = h.dtype, h.shape_zyx
     check_extent(shape_zyx, dtype.itemsize, limits)
     affine, _ = affine_ras(h, "")
+    _check_offset(h)
     content: Bytes | inflate.Content = data
     if compressed:
-        expected = h.vox_offset + math.prod(shape_zyx) * dtype.itemsize
+        expected = _expected_bytes(h)
+        inflate.check_holds(len(data), expected)
         content = inflate.gunzip(data, max_bytes=2 * expected + _EXCESS_BYTES, expected_bytes=expected)
     _check_length(h, len(content))
     stored: npt.NDArray = np.frombuffer(content, dtype, count=math.prod(shape_zyx), offset=h.vox_offset)
@@ -398,7 +404,19 @@ def read(data: Bytes, *, limits: Limits) -> Volume:
     return Volume(stored.reshape(shape_zyx), affine, scale, offset)
 
 
+def _expected_bytes(h: NiftiHeader) -> int:
+    return h.vox_offset + math.prod(h.shape_zyx) * h.dtype.itemsize
+
+
+def _check_offset(h: NiftiHeader) -> None:
+    """What lies before the voxels (extensions) is inflated with them."""
+    if h.vox_offset > _MAX_OFFSET_BYTES:
+        raise Rejected(
+            Reason.TOO_LARGE, f"vox_offset is {h.vox_offset}; {_MAX_OFFSET_BYTES} bytes before the voxels are allowed"
+        )
+
+
 def _check_length(h: NiftiHeader, found_bytes: int) -> None:
-    expected = h.vox_offset + math.prod(h.shape_zyx) * h.dtype.itemsize
+    expected = _expected_bytes(h)
     if found_bytes < expected:
         raise Rejected(Reason.TRUNCATED, f"expected {expected} bytes of header and voxels, found {found_bytes}")

@@ -97,7 +97,7 @@ def _directions(fields: dict[str, str], count: int) -> list[list[float] | None]:
     text = fields.get("space directions")
     if text is None:
         raise Rejected(Reason.NO_GEOMETRY, "the header does not state space directions; spacings alone give no place")
-    vectors = re.findall(r"none|\([^)]*\)", text)
+    vectors = re.findall(r"none|\([^()]*\)", text)  # each parenthesis is looked at once
     if len(vectors) != count:
         raise Rejected(Reason.UNREADABLE, f"space directions has {len(vectors)} entries for {count} axes")
     return [None if v == "none" else _vector(v, "space directions") for v in vectors]

@@ -33,7 +33,7 @@ from schemas.reasons import Reason
 from schemas.recipe import Limits
 from transforms.read import clusters, dicom
 from transforms.read.dicom import Instance, StoredSlice
-from transforms.read.header import array_header, check_affine, check_extent
+from transforms.read.header import array_header, check_affine, check_extent, check_frames
 from transforms.read.stack import Stack, check_plane, measure
 from transforms.rejected import Rejected
 from transforms.scratch import Bytes
@@ -234,6 +234,7 @@ def read(files: Sequence[tuple[str, Bytes]], header: ArrayHeader, limits: Limits
     opened = {path: dicom.open_instance(content, path=path, file_bytes=len(content)) for path, content in files}
     instances = [o.instance for o in opened.values()]
     for instance in instances:
+        check_frames(instance.number_of_frames, limits)
         _check_fit(instance)
     stack = measure(instances)
     shape = (len(stack.slots), instances[0].rows, instances[0].columns)

@@ -10,6 +10,8 @@ from mdfp.geometry import Affine
 from schemas.reasons import Reason
 from transforms.rejected import Rejected
 
+_MAX_INTEGER = 2**63 - 1
+
 
 @dataclass(frozen=True, eq=False)
 class TextHeader:
@@ -59,6 +61,8 @@ def integers(text: str, field: str) -> list[int]:
         values = [int(v) for v in text.split()]
     except ValueError as error:
         raise Rejected(Reason.UNREADABLE, f"{field} holds something that is not a whole number") from error
+    if any(abs(v) > _MAX_INTEGER for v in values):
+        raise Rejected(Reason.UNREADABLE, f"{field} holds a number of more than 63 bits")
     if not values:
         raise Rejected(Reason.UNREADABLE, f"{field} is missing or empty")
     return values

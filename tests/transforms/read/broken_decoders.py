@@ -62,9 +62,9 @@ def bug(data):
 
 
 def prints(data):
-    print("a" * 100_000)
+    sys.stdout.write("a" * 100_000)
     os.write(1, b"b" * 100)
-    print("MUSTERMANN", file=sys.stderr)
+    sys.stderr.write("MUSTERMANN")
     return echo(data)
 
 
