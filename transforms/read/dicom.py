@@ -217,7 +217,6 @@ def _parse(data: Bytes, file_bytes: int) -> tuple[Dataset, uid.UID, int, int]:
         OSError,
         RecursionError,
         OverflowError,
-        MemoryError,
     ) as error:
         if len(data) < file_bytes:
             raise HeaderCutError(f"{len(data)} of {file_bytes} bytes do not hold the header") from error
@@ -417,7 +416,9 @@ def _decoded(data: Bytes, opened: Opened) -> npt.NDArray[Any]:
         _check_fragments(data, opened.pixel_offset)
     # Decoders in C and C++ of what a stranger compressed: in a process of their own, with limits.
     stored = (
-        isolated.run("transforms.read.decoders:dicom_pixels", data) if syntax.is_encapsulated else dicom_pixels(data)
+        isolated.run("transforms.read.decoders:dicom_pixels", data)
+        if syntax.is_encapsulated
+        else dicom_pixels(bytes(data))
     )
     if stored.shape != (instance.rows, instance.columns):
         raise Rejected(

@@ -141,7 +141,7 @@ class _Child:
         if "kind" in answer:
             raise _raised(answer, limits)
         array = np.empty(answer["shape"], np.dtype(answer["dtype"]))
-        self._receive_into(memoryview(array.reshape(-1).view(np.uint8)), until)
+        self._receive_into(array.reshape(-1).view(np.uint8).data, until)
         return array
 
     def _send(self, parts: Sequence[Bytes], until: float) -> None:

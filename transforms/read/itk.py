@@ -59,14 +59,29 @@ def header(prefix: bytes, *, name: str, file_bytes: int, limits: Limits) -> Read
         limits: what an array may cost.
 
     Raises:
-        Rejected: as `parse_header`, `check_extent` and `check_affine` do; TOO_LARGE, UNREADABLE, bytes to skip.
+        Rejected: as `parse_header`, `check_extent` and `check_affine` do; TOO_LARGE, UNREADABLE, bytes to skip;
+            TRUNCATED, EXPANSION, the voxels that follow the header cannot be in the file.
     """
     h = _checked(prefix, limits)
+    if h.data_file is None:
+        _check_room(h, file_bytes)
     record = array_header(
         name=name, format="itk", shape_zyx=h.shape_zyx, affine_ras=h.affine_ras, dtype=h.dtype,
         scale=1.0, offset=0.0, file_bytes=file_bytes,
     )  # fmt: skip
     return ReadHeader(record, ())
+
+
+def _check_room(h: TextHeader, file_bytes: int) -> None:
+    """Whether the voxels that follow a header can be in its file: what cannot be is not planned for."""
+    voxel_bytes = math.prod(h.shape_zyx) * h.dtype.itemsize
+    stream_bytes = max(0, file_bytes - h.data_offset)
+    if h.encoding == "raw" and stream_bytes - max(0, h.skip) < voxel_bytes:
+        raise Rejected(
+            Reason.TRUNCATED, f"expected {voxel_bytes} bytes of voxels, found {max(0, stream_bytes - max(0, h.skip))}"
+        )
+    if h.encoding in ("gzip", "zlib"):
+        inflate.check_holds(stream_bytes, voxel_bytes)
 
 
 def _checked(prefix: bytes, limits: Limits) -> TextHeader:
