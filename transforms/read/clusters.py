@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from schemas.reasons import Reason
 from transforms.read.dicom import Instance
 from transforms.read.stack import MIN_SLICES, dot, normal_of, slots
+from transforms.read.terms import IMAGE_TYPES
 from transforms.rejected import Rejected
 
 ORIENTATION_TOLERANCE = 1e-3
@@ -169,7 +170,12 @@ def _split(instances: Sequence[Instance], key: Key) -> list[tuple[Instance, ...]
 
 def _values(keys: dict[str, Key], instance: Instance) -> str:
     shown = {name: key(instance) for name, key in keys.items()}
-    return ", ".join(f"{n} {'/'.join(v) if isinstance(v, tuple) else v}" for n, v in shown.items())
+    return ", ".join(f"{n} {_terms(v) if isinstance(v, tuple) else v}" for n, v in shown.items())
+
+
+def _terms(values: tuple[str, ...]) -> str:
+    """Values of ImageType as a finding may show them: terms that are in use, no other text."""
+    return "/".join(v if v in IMAGE_TYPES else "…" for v in values)
 
 
 def _joined(*reasons: str) -> str:

@@ -10,6 +10,7 @@ import io
 import math
 import struct
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +25,9 @@ from pydicom.filereader import read_partial
 
 from mdfp.errors import MdfpError
 from schemas.reasons import Reason
-from transforms.read import isolated
+from transforms.read import isolated, terms
 from transforms.read.decoders import dicom_pixels
+from transforms.read.deflated import check_deflated
 from transforms.rejected import Rejected
 from transforms.scratch import Bytes
 
@@ -39,13 +41,9 @@ AGE_CAP_YEARS = 90.0
 # judged here instead, by `_raw` and what calls it.
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
-MAX_DEFLATED_BYTES = 1 << 30
-"""What the data set of a deflated file may hold: all of it is inflated to read its header."""
-
 _PIXEL_DATA = 0x7FE00010
 _FLOAT_PIXEL_DATA = (0x7FE00008, 0x7FE00009)
 _UNDEFINED_LENGTH = 0xFFFFFFFF
-_PREAMBLE_BYTES = 132
 _ITEM, _DELIMITER = 0xFFFEE000, 0xFFFEE0DD
 _NATIVE = (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian)
 _DECODED = (
@@ -192,7 +190,7 @@ class Opened:
 def _parse(data: Bytes, file_bytes: int) -> tuple[Dataset, uid.UID, int, int]:
     """The allowed attributes, the transfer syntax, and where the pixels lie; nothing behind is read."""
     found: list[tuple[int, int, int]] = []
-    _check_deflated(data)
+    check_deflated(data)
     stream = io.BytesIO(data)
 
     def at_pixels(tag: int, vr: str | None, length: int) -> bool:
@@ -230,30 +228,9 @@ def _parse(data: Bytes, file_bytes: int) -> tuple[Dataset, uid.UID, int, int]:
         raise Rejected(Reason.UNSUPPORTED, "pixels in floating point (Float Pixel Data)")
     syntax = dataset.file_meta.get("TransferSyntaxUID", uid.ImplicitVRLittleEndian)
     if syntax not in _NATIVE and syntax not in _DECODED:
-        raise Rejected(Reason.UNSUPPORTED, f"transfer syntax {syntax}")
+        named = syntax.name if syntax in uid.UID_dictionary else "that the standard does not have"
+        raise Rejected(Reason.UNSUPPORTED, f"transfer syntax {named}")
     return dataset, syntax, offset, length
-
-
-def _check_deflated(data: Bytes) -> None:
-    """Inflate a deflated data set (PS3.5 A.5) a step at a time and forget it, before the library does so in one go.
-
-    Raises:
-        Rejected: TOO_LARGE.
-    """
-    start = _PREAMBLE_BYTES + 12  # the first element of the file meta information is its own length
-    meta = bytes(data[:1024])
-    if len(meta) < start or uid.DeflatedExplicitVRLittleEndian.encode() not in meta:
-        return
-    start += int.from_bytes(meta[start - 4 : start], "little")
-    inflater, rest, total = zlib.decompressobj(-zlib.MAX_WBITS), data[start:], 0
-    while rest and not inflater.eof and total <= MAX_DEFLATED_BYTES:
-        try:
-            total += len(inflater.decompress(rest, 1 << 20))
-        except zlib.error:
-            return  # what is damaged is found below
-        rest = inflater.unconsumed_tail
-    if total > MAX_DEFLATED_BYTES:
-        raise Rejected(Reason.TOO_LARGE, f"a deflated data set of more than {MAX_DEFLATED_BYTES} bytes")
 
 
 def read_instance(data: Bytes, *, path: str, file_bytes: int) -> Instance:
@@ -310,10 +287,10 @@ def open_instance(data: Bytes, *, path: str, file_bytes: int) -> Opened:
         study_instance_uid=_text(ds, "StudyInstanceUID"),
         frame_of_reference_uid=_text(ds, "FrameOfReferenceUID"),
         patient_id=_text(ds, "PatientID"),
-        patient_sex=_text(ds, "PatientSex"),
+        patient_sex=_term(ds, "PatientSex", terms.SEXES),
         age_years=_age_years(_text(ds, "PatientAge")),
         study_date=_text(ds, "StudyDate"),
-        modality=_text(ds, "Modality") or "OT",
+        modality=_term(ds, "Modality", terms.MODALITIES) or "OT",
         image_type=_texts(ds, "ImageType"),
         instance_number=_integer(ds, "InstanceNumber"),
         acquisition_number=_integer(ds, "AcquisitionNumber"),
@@ -330,7 +307,7 @@ def open_instance(data: Bytes, *, path: str, file_bytes: int) -> Opened:
         rows=rows,
         columns=columns,
         samples_per_pixel=samples,
-        photometric_interpretation=_text(ds, "PhotometricInterpretation") or "MONOCHROME2",
+        photometric_interpretation=_photometric(_text(ds, "PhotometricInterpretation")),
         bits_allocated=bits,
         bits_stored=stored,
         high_bit=stored - 1 if high is None else high,
@@ -341,7 +318,7 @@ def open_instance(data: Bytes, *, path: str, file_bytes: int) -> Opened:
         has_modality_lut="ModalityLUTSequence" in ds,
         padding=_padding(ds, bits, signed),
         body_part=_text(ds, "BodyPartExamined"),
-        laterality=_text(ds, "ImageLaterality") or _text(ds, "Laterality"),
+        laterality=_term(ds, "ImageLaterality", terms.SIDES) or _term(ds, "Laterality", terms.SIDES),
         manufacturer=_text(ds, "Manufacturer"),
         scanner_model=_text(ds, "ManufacturerModelName"),
         field_strength_t=_number(ds, "MagneticFieldStrength"),
@@ -478,6 +455,18 @@ def _raw(ds: Dataset, keyword: str) -> Any:
 def _text(ds: Dataset, keyword: str) -> str | None:
     value = _raw(ds, keyword)
     return None if value is None else (str(value).strip("\0 ") or None)
+
+
+def _term(ds: Dataset, keyword: str, terms: Collection[str]) -> str | None:
+    """A value that is one of the standard's terms; other text, which may be anything, is as good as none."""
+    value = _text(ds, keyword)
+    return value if value in terms else None
+
+
+def _photometric(value: str | None) -> str:
+    if value is None:
+        return "MONOCHROME2"
+    return value if value in terms.PHOTOMETRIC else "UNKNOWN"
 
 
 def _texts(ds: Dataset, keyword: str) -> tuple[str, ...]:
