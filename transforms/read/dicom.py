@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import math
 import struct
-import zlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -203,19 +202,9 @@ def _parse(data: Bytes, file_bytes: int) -> tuple[Dataset, uid.UID, int, int]:
         dataset = read_partial(stream, at_pixels, specific_tags=_TAGS)
     except InvalidDicomError as error:
         raise Rejected(Reason.UNREADABLE, "not DICOM: there is no DICM prefix at byte 128") from error
-    except (
-        EOFError,
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        NotImplementedError,
-        struct.error,
-        zlib.error,
-        OSError,
-        RecursionError,
-        OverflowError,
-    ) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever the library raises over a stranger's bytes is about the bytes
         if len(data) < file_bytes:
             raise HeaderCutError(f"{len(data)} of {file_bytes} bytes do not hold the header") from error
         raise Rejected(Reason.UNREADABLE, f"a damaged DICOM header ({type(error).__name__})") from error
@@ -226,7 +215,9 @@ def _parse(data: Bytes, file_bytes: int) -> tuple[Dataset, uid.UID, int, int]:
     tag, length, offset = found[0]
     if tag in _FLOAT_PIXEL_DATA:
         raise Rejected(Reason.UNSUPPORTED, "pixels in floating point (Float Pixel Data)")
-    syntax = dataset.file_meta.get("TransferSyntaxUID", uid.ImplicitVRLittleEndian)
+    syntax = _raw(dataset.file_meta, "TransferSyntaxUID") or uid.ImplicitVRLittleEndian
+    if not isinstance(syntax, uid.UID):
+        raise Rejected(Reason.UNREADABLE, "expected one transfer syntax in the header, found another value")
     if syntax not in _NATIVE and syntax not in _DECODED:
         named = syntax.name if syntax in uid.UID_dictionary else "that the standard does not have"
         raise Rejected(Reason.UNSUPPORTED, f"transfer syntax {named}")
@@ -352,6 +343,12 @@ def pixels(data: Bytes, opened: Opened | None = None) -> StoredSlice:
     big = syntax == uid.ExplicitVRBigEndian
     if syntax in _NATIVE and not (big and instance.bits_allocated == 8):  # there pairs of bytes may be swapped
         dtype = instance.dtype.newbyteorder(">" if big else "<")
+        needed = instance.rows * instance.columns * dtype.itemsize
+        found = (
+            0 if opened.pixel_length == _UNDEFINED_LENGTH else min(opened.pixel_length, len(data) - opened.pixel_offset)
+        )
+        if found < needed:  # another length than one frame's, or none that a native syntax has
+            raise Rejected(Reason.TRUNCATED, f"expected {needed} bytes of pixels, found {max(0, found)}")
         stored = np.frombuffer(data, dtype, count=instance.rows * instance.columns, offset=opened.pixel_offset)
         stored = stored.astype(instance.dtype, copy=False).reshape(instance.rows, instance.columns)
     else:
@@ -448,8 +445,10 @@ def _padding(ds: Dataset, bits: int, signed: int) -> int | None:
 def _raw(ds: Dataset, keyword: str) -> Any:
     try:
         return ds.get(keyword)
-    except (ValueError, TypeError, OverflowError, KeyError, NotImplementedError, struct.error):
-        return None  # a value that its VR does not allow says nothing
+    except MemoryError:
+        raise
+    except Exception:  # whatever the library raises: a value that its VR does not allow says nothing
+        return None
 
 
 def _text(ds: Dataset, keyword: str) -> str | None:
