@@ -12,7 +12,10 @@ import psutil
 import pytest
 
 from schemas.reasons import Reason
-from transforms.read import isolated
+from schemas.recipe import Limits
+from tests.hostile import series
+from transforms.confirm import confirm
+from transforms.read import dicom, isolated
 from transforms.read.isolated import ChildError, ChildLimits
 from transforms.rejected import Rejected
 
@@ -99,3 +102,25 @@ def test_a_fork_has_a_child_of_its_own():
             break
         time.sleep(0.05)
     assert not psutil.pid_exists(other)
+
+
+@pytest.mark.parametrize(("decoder", "reason"), [("segfault", Reason.DECODER_CRASH), ("hang", Reason.DECODER_TIMEOUT)])
+def test_a_slice_whose_decoder_dies_is_refused_and_the_next_is_read(monkeypatch, decoder, reason):
+    real = isolated.run
+    name = f"tests.transforms.read.broken_decoders:{decoder}"
+    files = series.files("dies", series._jpeg2000, syntax=series.JPEG2000, slices=2)
+    monkeypatch.setattr(isolated, "run", lambda function, data: real(name, data, LIMITS))
+    with pytest.raises(Rejected) as verdict:
+        dicom.pixels(files["dies/000.dcm"])
+    assert verdict.value.reason == reason
+    # A fresh process has said so already: the verdict is not asked for again.
+    assert confirm(verdict.value, None, [], Limits()) is verdict.value
+    monkeypatch.undo()
+    plain = np.frombuffer(series.dataset("dies", 1).PixelData, "<u2")
+    assert dicom.pixels(files["dies/001.dcm"]).array_yx.ravel().tolist() == plain.tolist()
+
+
+def test_plain_pixels_start_no_child():
+    isolated._end()
+    assert dicom.pixels(series.encoded(series.dataset("plain", 0))).array_yx.shape == (16, 20)
+    assert isolated._children == []
