@@ -72,6 +72,7 @@ class Reason(StrEnum):
     # Plan
     TERMS_REFUSED = "terms_refused", "the recipe does not accept the source's terms"
     TERMS_UNKNOWN = "terms_unknown", "the source states no terms and the recipe refuses unknown ones"
+    RISK_REFUSED = "risk_refused", "the source's data may show who somebody is, and the recipe does not accept that"
     EXCLUDED = "excluded", "the source manifest or the recipe excludes the case"
     NOT_SELECTED = "not_selected", "outside the recipe's modalities, --only or --limit"
     PATIENT_CONFLICT = "patient_conflict", "its patient is published in another split"

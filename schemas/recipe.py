@@ -19,6 +19,11 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Risk = Literal["burned_in_text", "faces", "free_text"]
+"""What data can show of people that no reader takes out: text within pixels, a face in a head scan or photograph, names in
+reports."""
+
+
 class SourceUse(_Model):
     """A source to take, and where its files lie."""
 
@@ -36,6 +41,7 @@ class TermsGate(_Model):
 
     accept: tuple[str, ...] = Field(description="SPDX ids, LicenseRef-…, own-data")
     unknown: Literal["refuse", "accept"] = Field("refuse", description="what to do with a source that states no terms")
+    risks: tuple[Risk, ...] = Field((), description="what a source may state that its data show of people")
 
     @field_validator("accept")
     @classmethod

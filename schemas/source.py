@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from mdfp.errors import UsageError
 from schemas import licenses, ontology, patterns, yaml_file
+from schemas.recipe import Risk
 from schemas.suggest import nearest
 
 Origin = Literal["expert", "model", "consensus", "pseudo", "unknown"]
@@ -259,6 +260,9 @@ class Source(_Model):
     )
     known_issues: tuple[str, ...] = Field((), description="faults of the data set, for people")
     inventory: Literal["full", "deferred"] = Field("full", description="read every header, or trust a published table")
+    risks: tuple[Risk, ...] = Field(
+        (), description="what its data may show of people; a recipe takes it only where terms: risks: names them all"
+    )
     archives: bool | tuple[Pattern, ...] = Field(
         False,
         description="archives whose members are objects (a.zip/case/ct.nii.gz): true (all zip, tar, tar.gz) or a list of patterns",

@@ -407,6 +407,7 @@ def _selected(
             verdict = Reason.EXCLUDED, "excluded by the recipe"
         else:
             verdict = terms.gate(case.license, recipe.terms)
+            verdict = verdict or terms.risk_gate(sources[case.source].risks, recipe.terms)
         if verdict is None and case.case_id in known_holes:
             verdict = known_holes[case.case_id].verdict()
         if verdict is None and selection.limit is not None:
