@@ -25,15 +25,14 @@ from transforms.archives import member as members
 from transforms.archives import tarred, zipped
 from transforms.archives.inflated import Inflated
 from transforms.archives.member import Index, Member
+from transforms.refusal import refusal_of, refused
 from transforms.rejected import Rejected
 from transforms.scratch import Bytes
 from transforms.store import ListedObject, SourceStore
 
 _Objects = list[ListedObject]
 
-_REFUSED = "refused!"
 _MEMBER = re.compile(r"(.*)!(zip|tar|tgz):([0-9a-f]+):([0-9a-f]+):([0-9a-f]+):([0-9a-f]+):([0-9a-f]+):([0-9a-f]*)")
-_REASONS = {r.value: r for r in Reason}
 _KEPT = 4
 """Archives of which a process remembers what it found: directories, and places within gzip streams."""
 
@@ -47,14 +46,6 @@ def open_source(place: str | Place, source: Source, limits: Limits) -> SourceSto
     if source.archives in (False, ()):
         return SourceStore(place)
     return ArchiveStore(place, () if isinstance(source.archives, bool) else source.archives, limits)
-
-
-def refusal_of(listed: ListedObject) -> Rejected | None:
-    """Why a listed object cannot be read: it is a member of an archive, or an archive, that was refused."""
-    if not listed.version.startswith(_REFUSED):
-        return None
-    reason, _, detail = listed.version.removeprefix(_REFUSED).partition("!")
-    return Rejected(_REASONS[reason], detail)
 
 
 @dataclass(frozen=True)
@@ -127,7 +118,7 @@ class ArchiveStore(SourceStore):
                 continue
             for inner in self._members(o):
                 if inner.path in taken and refusal_of(inner) is None:
-                    inner = _refused(inner.path, inner.bytes, _SAME_PATH)
+                    inner = refused(inner.path, inner.bytes, _SAME_PATH)
                 result.append(inner)
         return iter(sorted(result, key=lambda o: (o.path, o.version)))
 
@@ -234,7 +225,7 @@ class ArchiveStore(SourceStore):
         except Rejected as verdict:
             if verdict.reason in (Reason.MISSING_FILE, Reason.SOURCE_CHANGED):
                 raise
-            return [_refused(archive.path, archive.bytes, verdict)]
+            return [refused(archive.path, archive.bytes, verdict)]
         kind = members.kind_of(archive.path)
         result = []
         for m in index.members:
@@ -242,7 +233,7 @@ class ArchiveStore(SourceStore):
             place = f"{kind}:{len(archive.path):x}:{m.offset:x}:{m.stored_bytes:x}:{m.bytes:x}:{m.method:x}:{crc32}"
             version = f"{archive.version}!{place}"
             result.append(ListedObject(f"{archive.path}/{m.name}", m.bytes, version, archive.modified))
-        return result + [_refused(f"{archive.path}/member {r.number}", 0, r.verdict) for r in index.refused]
+        return result + [refused(f"{archive.path}/member {r.number}", 0, r.verdict) for r in index.refused]
 
     def _index(self, archive: ListedObject) -> Index:
         key = (archive.path, archive.version)
@@ -260,10 +251,6 @@ class ArchiveStore(SourceStore):
 
 
 _SAME_PATH = Rejected(Reason.CONFLICTING_FILES, "an object beside the archive has the path of the member")
-
-
-def _refused(path: str, size: int, verdict: Rejected) -> ListedObject:
-    return ListedObject(path, size, f"{_REFUSED}{verdict.reason}!{verdict.detail}")
 
 
 def _make_room(kept: dict[tuple[str, str], Any]) -> None:

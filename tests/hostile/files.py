@@ -238,5 +238,6 @@ def bad() -> list[Input]:
             Reason.CONFLICTING_FILES,
             "files",
         ),
+        Input("not-utf8-\\xff", {"not-utf8-\udcff/image.nii": image}, Reason.UNSUPPORTED, "files"),
         Input("nobody-asked", {"nobody-asked/other.nii": image}, Reason.UNMATCHED, "files"),
     ]

@@ -87,8 +87,8 @@ def _index(file: _File, size: int | None, limits: Limits) -> Index:
     refused: list[Refused] = []
     number = 0
     try:
-        tar = tarfile.TarFile(fileobj=file, errors="strict", encoding="utf-8")
-        while (info := _next(tar, file)) is not None:
+        tar = tarfile.TarFile(fileobj=file, errors="surrogateescape", encoding="utf-8")
+        while (info := tar.next()) is not None:
             number += 1
             check_count(number, limits)
             tar.members.clear()  # type: ignore[attr-defined] # it would keep a record of each
@@ -108,21 +108,17 @@ def _index(file: _File, size: int | None, limits: Limits) -> Index:
     return without_twins(members, refused)
 
 
-def _next(tar: tarfile.TarFile, file: _File) -> tarfile.TarInfo | None:
-    # A name that is not UTF-8 is taken for Latin-1: any bytes are a name then, and each another.
+def _text(name: str) -> str:
+    """A name that is not UTF-8 is taken for Latin-1: any bytes are a name then, and each another."""
     try:
-        return tar.next()
-    except UnicodeDecodeError:
-        file.seek(tar.offset)
-        tar.encoding = "latin-1"
-        try:
-            return tar.next()
-        finally:
-            tar.encoding = "utf-8"
+        name.encode()
+    except UnicodeEncodeError:
+        return name.encode("utf-8", "surrogateescape").decode("latin-1")
+    return name
 
 
 def _member(info: tarfile.TarInfo, limits: Limits) -> Member:
-    name = checked_name(info.name, limits)
+    name = checked_name(_text(info.name), limits)
     if info.issym() or info.islnk() or info.isdev():
         raise Rejected(Reason.UNSAFE_MEMBER, "the member is a link or a device; expected a file")
     if info.issparse():

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 
 from schemas.case import Reject
 from schemas.source import Source
-from transforms.archive_store import refusal_of
 from transforms.layouts import registry
 from transforms.layouts.case_files import CaseFiles, Fault, Found, HeaderFile
 from transforms.layouts.listing import Sorted, sort_out
 from transforms.layouts.registry import Read
 from transforms.layouts.tables import with_tables
 from transforms.pseudonym import PatientKeys, slug
+from transforms.refusal import refusal_of
 from transforms.store import ListedObject
 
 STAGE = "inventory"

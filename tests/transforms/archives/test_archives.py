@@ -336,3 +336,13 @@ def test_a_million_lying_entries_cost_no_memory():
         assert tracemalloc.get_traced_memory()[1] < 30 << 20
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_names_that_are_not_utf8_are_latin1(first):
+    files = {"g\xfcltig": b"1", "plain": b"2"}
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w", format=tarfile.USTAR_FORMAT, encoding="latin-1") as archive:
+        for name in files if first else reversed(files):
+            archive.addfile(tarfile.TarInfo(name))
+    assert {m.name for m in index("tar", sink.getvalue()).members} == set(files)

@@ -12,9 +12,10 @@ from schemas.reasons import Reason
 from schemas.recipe import Limits
 from schemas.source import Source
 from tests.transforms.archives.test_archives import contents, make_tar, make_zip
-from transforms.archive_store import ArchiveStore, open_source, refusal_of
+from transforms.archive_store import ArchiveStore, open_source
 from transforms.layouts.group import group
 from transforms.pseudonym import PatientKeys
+from transforms.refusal import refusal_of
 from transforms.rejected import Rejected
 from transforms.store import SourceStore
 
