@@ -19,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.fuzz.mutate import mutated
-from tests.fuzz.readers import TARGETS, Target
+from tests.fuzz.readers import TARGETS, Target, real_seeds
 from transforms.rejected import Rejected
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -56,7 +56,7 @@ def fuzz(target: Target, seconds: float, first: int) -> tuple[Counter[str], list
         seconds: how long.
         first: number of the first file.
     """
-    seeds = target.seeds()
+    seeds = target.seeds() + real_seeds(target.name)
     seeds += [p.read_bytes() for p in sorted(CORPUS.glob(f"{target.name}-*"))]
     counts: Counter[str] = Counter()
     bugs: list[tuple[int, str]] = []

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import os
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -94,6 +96,8 @@ def _tar(data: bytes) -> None:
 
 
 def _tgz(data: bytes) -> None:
+    if data[:1] != b"\x1f":  # a tar within a sound stream: what is behind the checksums is reached too
+        data = gzip.compress(data, 1, mtime=0)
     stream = Inflated(lambda start, end: data[start:end], len(data), LIMITS, interval_bytes=1000)
     for member in tarred.index_gzip(stream, LIMITS).members[:20]:
         tarred.read(stream.read_at, member, 0, None)
@@ -156,9 +160,27 @@ def _tar_seeds() -> list[bytes]:
 
 
 def _tgz_seeds() -> list[bytes]:
-    return [gzip.compress(t, mtime=0) for t in _tar_seeds()]
+    return [*(gzip.compress(t, mtime=0) for t in _tar_seeds()), *_tar_seeds()]
 
 
+def real_seeds(name: str) -> list[bytes]:
+    """Real files at MDFP_TESTDATA for a reader: the smallest of each folder; none where there are no such files."""
+    if "MDFP_TESTDATA" not in os.environ:
+        return []
+    smallest: dict[Path, Path] = {}
+    for pattern in _REAL[name]:
+        for file in sorted(Path(os.environ["MDFP_TESTDATA"]).glob(pattern)):
+            best = smallest.get(file.parent)
+            if file.is_file() and (best is None or file.stat().st_size < best.stat().st_size):
+                smallest[file.parent] = file
+    return [f.read_bytes() for f in smallest.values() if f.stat().st_size <= _REAL_BYTES]
+
+
+_REAL_BYTES = 400_000
+_REAL = {
+    "nifti": ("nifti/**/*.nii", "nifti/**/*.nii.gz"), "nrrd": ("nrrd/**/*.nrrd",), "metaimage": ("mha/**/*.mha", "mha/**/*.mhd"),
+    "dicom": ("dicom/**/*",), "zip": ("archives/*.zip",), "tar": (), "tgz": ("archives/*.tar.gz",),
+}  # fmt: skip
 _NUMBERS = tuple(
     n.to_bytes(w, o) for w in (2, 4, 8) for o in ("little", "big") for n in (0, 1, 2**15, 2 ** (8 * w) - 1)
 )  # type: ignore[arg-type]
