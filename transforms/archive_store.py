@@ -111,12 +111,9 @@ class ArchiveStore(SourceStore):
         """
         listed = list(super().list())
         taken = {o.path for o in listed}
-        result = []
-        for o in listed:
-            if not self.is_archive(o.path):
-                result.append(o)
-                continue
-            for inner in self._members(o):
+        result = [o for o in listed if not self.is_archive(o.path)]
+        for found in self.each(self._members, [o for o in listed if self.is_archive(o.path)]):
+            for inner in found:
                 if inner.path in taken and refusal_of(inner) is None:
                     inner = refused(inner.path, inner.bytes, _SAME_PATH)
                 result.append(inner)
@@ -237,17 +234,20 @@ class ArchiveStore(SourceStore):
 
     def _index(self, archive: ListedObject) -> Index:
         key = (archive.path, archive.version)
-        if key not in self._indexes:
-            kind = members.kind_of(archive.path)
-            if kind == "zip":
-                found = zipped.index(self._reader(*key), archive.bytes, self._limits)
-            elif kind == "tar":
-                found = tarred.index(self._reader(*key), archive.bytes, self._limits)
-            else:
-                found = tarred.index_gzip(self._stream(*key, archive.bytes), self._limits)
+        known = self._indexes.get(key)
+        if known is not None:
+            return known
+        kind = members.kind_of(archive.path)
+        if kind == "zip":
+            found = zipped.index(self._reader(*key), archive.bytes, self._limits)
+        elif kind == "tar":
+            found = tarred.index(self._reader(*key), archive.bytes, self._limits)
+        else:
+            found = tarred.index_gzip(self._stream(*key, archive.bytes), self._limits)
+        with self._lock:
             _make_room(self._indexes)
             self._indexes[key] = found
-        return self._indexes[key]
+        return found
 
 
 _SAME_PATH = Rejected(Reason.CONFLICTING_FILES, "an object beside the archive has the path of the member")

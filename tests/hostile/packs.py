@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable
 
 from schemas.reasons import Reason
+from tests.hostile import series
 from tests.hostile.files import Input, nifti, packed, voxels
 
 MAX_MEMBERS = 500
@@ -108,7 +109,12 @@ def good() -> list[Input]:
         "good.tar.gz": gzip.compress(tarred(members(40)), mtime=0),
         "gut.tgz": gzip.compress(tarred(members(50)), mtime=0),
     }
-    return [Input(n, {n: data}, None, "archives") for n, data in made.items()]
+    slices = {n: list(series.files(f"packed {n}").items()) for n in ("a", "b")}
+    packs = {"good-series.zip": zipped(slices["a"]), "good-series.tgz": gzip.compress(tarred(slices["b"]), mtime=0)}
+    return [
+        *(Input(n, {n: data}, None, "archives") for n, data in made.items()),
+        *(Input(n, {n: data}, None, "series") for n, data in packs.items()),
+    ]
 
 
 def bad() -> list[Input]:

@@ -93,7 +93,7 @@ def _recipe(folder: Path) -> Path:
         (folder / "raw" / name).mkdir(parents=True, exist_ok=True)
         manifest = {
             "id": name, "title": name, "terms": {"license": "own-data"}, "public_ids": True,
-            "patient": {"namespace": name}, "layout": layout, "archives": name == "archives",
+            "patient": {"namespace": name}, "layout": layout, "archives": name != "files",
         }  # fmt: skip
         if name == "files":
             values = {0: "background", 1: "liver"}
