@@ -430,7 +430,7 @@ def _stored_bits(stored: npt.NDArray[Any], instance: Instance) -> npt.NDArray[An
 
 
 def _padding(ds: Dataset, bits: int, signed: int) -> int | None:
-    value = ds.get("PixelPaddingValue")
+    value = _raw(ds, "PixelPaddingValue")
     if (
         isinstance(value, bytes) and len(value) == 2
     ):  # implicit VR leaves US or SS open; little endian as implicit VR is
