@@ -10,7 +10,7 @@ BENCH  ?= .venv-bench
 
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help demo test stores engines fetch-engines kills lint types check torch bench-preprocess bench-stream bench-pipeline bench-scale check-infra constraints schemas clean
+.PHONY: help demo test stores engines fetch-engines kills hostile fuzz lint types check torch bench-preprocess bench-stream bench-pipeline bench-scale check-infra constraints schemas clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -83,6 +83,14 @@ fetch-engines: $(READY)
 # make kills    what dies, races and fails, and what is left of it (KILLS=ci for the part that is quick)
 kills: $(READY)
 	$(BIN)/python -m tests.kills $(KILLS)
+
+# make hostile  broken and hostile inputs beside sound ones: each refused by its own reason, none of the others harmed
+hostile: $(READY)
+	$(BIN)/python -m tests.hostile
+
+# make fuzz     mutated files before each reader: only rejects may come out (SECONDS=600 a reader, READERS="nifti dicom")
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz $(or $(SECONDS),60) $(READERS)
 
 # make check-infra  Dockerfiles, scripts and Terraform modules (needs terraform, go, npm, shellcheck)
 check-infra: $(READY)

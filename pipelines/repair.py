@@ -15,12 +15,13 @@ from pipelines.build import BuildOptions, scratch_folder
 from pipelines.console import Console
 from pipelines.workspace import Workspace
 from transforms import commit, environment
+from transforms.archive_store import open_source
 from transforms.build_shards import sample_maker
 from transforms.plan import files
 from transforms.plan.files import PlanReader, ShardWork
 from transforms.plan.published import load as load_published
 from transforms.shard import ShardBuilder
-from transforms.store import CorpusStore, SourceStore
+from transforms.store import CorpusStore
 
 
 @dataclass(frozen=True)
@@ -90,11 +91,12 @@ def _restore(workspace: Workspace, shard: ShardEntry, case_ids: Collection[str],
         raise CorpusError(
             f"the recipe no longer takes {', '.join(sorted(dropped))}; name it there again, with its root"
         )
-    roots = {source: SourceStore(workspace.places[source]) for source in needed}
+    maker = sample_maker(plan)
+    roots = {i: open_source(workspace.places[i], maker.sources[i], maker.recipe.limits) for i in needed}
     with tempfile.TemporaryDirectory(prefix="mdfp-repair-", dir=scratch_folder(options)) as folder:
         # A source may have been copied or downloaded again since: what comes out tells whether it is the same.
         builder = ShardBuilder(
-            sample_maker(plan), roots, workspace.corpus, Path(folder), attempts=options.attempts, any_version=True
+            maker, roots, workspace.corpus, Path(folder), attempts=options.attempts, any_version=True
         )
         file = Path(folder) / "shard.tar"
         sha256, holes = builder.write_tar(work, file)

@@ -18,6 +18,7 @@ from schemas.recipe import Recipe
 from schemas.source import Source
 from schemas.suggest import nearest
 from transforms import commit, patient_key, probe
+from transforms.archive_store import open_source
 from transforms.pseudonym import PatientKeys
 from transforms.store import CorpusStore, SourceStore, local_path
 
@@ -51,7 +52,8 @@ class Workspace:
         Raises:
             UsageError: a root is missing or is not a folder.
         """
-        return {i: SourceStore(place) for i, place in self.places.items()}
+        limits = self.recipe.limits
+        return {i: open_source(place, self.sources[i], limits) for i, place in self.places.items()}
 
     @property
     def places(self) -> dict[str, Place]:

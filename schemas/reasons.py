@@ -33,6 +33,15 @@ class Reason(StrEnum):
     NO_IMAGE = "no_image", "a label whose image is not there"
     SOURCE_CHANGED = "source_changed", "the object is not the one that the inventory saw"
     DECODER_CRASH = "decoder_crash", "the decoder died on this file, twice, in fresh processes"
+    DECODER_TIMEOUT = "decoder_timeout", "the decoder was still computing when its processor time was used up, twice"
+    DECODER_MEMORY = "decoder_memory", "decoding the file takes more memory than a decoder is allowed"
+
+    # Archives
+    CORRUPT_ARCHIVE = "corrupt_archive", "the archive is cut short, or its directory or headers are damaged"
+    UNSAFE_MEMBER = "unsafe_member", "a member whose name leads out of its archive, or that is a link or a device"
+    ENCRYPTED = "encrypted", "the member is encrypted"
+    BAD_CHECKSUM = "bad_checksum", "the member's content does not match its checksum"
+    EXPANSION = "expansion", "a compressed stream announces or gives far more than its size allows"
 
     # Geometry
     BAD_SPACING = "bad_spacing", "a spacing is zero, negative or not finite"

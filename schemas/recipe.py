@@ -233,7 +233,13 @@ class Limits(_Model):
 
     max_voxels: int = Field(2**31 - 1, gt=0, description="voxels of one array")
     max_edge: int = Field(16_384, gt=0, description="voxels along one axis")
-    max_bytes: int = Field(16 * 2**30, gt=0, description="bytes of one array in memory")
+    max_bytes: int = Field(16 * 2**30, gt=0, description="bytes of one array in memory, or of one member of an archive")
+    max_frames: int = Field(100_000, gt=0, description="frames of one object")
+    max_expansion: float = Field(
+        200, ge=1, description="bytes that an archive may hold for each of its own, beyond the first 256 MiB"
+    )
+    max_members: int = Field(500_000, gt=0, description="members of one archive")
+    max_path_length: int = Field(1024, gt=0, description="characters in the name of an archive's member")
     max_nonfinite_fraction: float = Field(
         0.01, ge=0, le=1, description="voxels that may be NaN or infinite, replaced by the floor"
     )

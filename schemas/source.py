@@ -323,6 +323,10 @@ class Source(_Model):
         (), description="what its data may hold beyond what its modalities say: burned_in, faces; see schemas.policy"
     )
     inventory: Literal["full", "deferred"] = Field("full", description="read every header, or trust a published table")
+    archives: bool | tuple[Pattern, ...] = Field(
+        False,
+        description="archives whose members are objects (a.zip/case/ct.nii.gz): true (all zip, tar, tar.gz) or a list of patterns",
+    )
     skip: tuple[Pattern, ...] = Field(("**/._*", "._*"), description="files to look past, for example macOS twins")
 
     @model_validator(mode="before")

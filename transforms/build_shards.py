@@ -13,6 +13,7 @@ from schemas.place import Place
 from schemas.recipe import Recipe
 from schemas.source import Source
 from transforms import telemetry
+from transforms.archive_store import open_source
 from transforms.cancel import CancelWatch
 from transforms.event_log import EventLog
 from transforms.observe import Attempt, Observer
@@ -21,7 +22,7 @@ from transforms.same_code import require_same_code
 from transforms.sample import SampleMaker
 from transforms.shard import ShardBuilder
 from transforms.stopwatch import Stopwatch
-from transforms.store import CorpusStore, SourceStore
+from transforms.store import CorpusStore
 from transforms.ticks import Ticks
 
 
@@ -99,9 +100,11 @@ class BuildShardFn(beam.DoFn):
         ticks = Ticks(options.ticks) if options.ticks else None
         Path(options.scratch).mkdir(parents=True, exist_ok=True)
         self._observer = Observer(options.log)
+        maker = sample_maker(self._plan, self._observer.watch)
+        limits = maker.recipe.limits
         self._builder = ShardBuilder(
-            maker=sample_maker(self._plan, self._observer.watch),
-            roots={source: SourceStore(root) for source, root in options.roots},
+            maker=maker,
+            roots={i: open_source(root, maker.sources[i], limits) for i, root in options.roots if i in maker.sources},
             corpus=corpus,
             scratch=Path(options.scratch),
             attempts=options.attempts,

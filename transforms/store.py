@@ -19,6 +19,7 @@ from mdfp.errors import UsageError
 from schemas.place import Place
 from schemas.reasons import Reason
 from transforms import scratch
+from transforms.refusal import readable_name
 from transforms.rejected import Rejected
 from transforms.scratch import Bytes
 from transforms.stores.backend import Backend, ListedObject, Unfinished
@@ -123,7 +124,7 @@ class SourceStore(_Store):
 
     def list(self) -> Iterator[ListedObject]:
         """All objects, sorted by path. Links to folders are not followed: a loop would have no end."""
-        return self._list("")
+        return map(readable_name, self._list(""))
 
     def read(self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None) -> bytes:
         """Bytes [start, end) of an object; short when the object is.

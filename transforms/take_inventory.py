@@ -24,6 +24,7 @@ from schemas.place import Place
 from schemas.recipe import Recipe
 from schemas.source import Source
 from transforms import commit
+from transforms.archive_store import open_source
 from transforms.inventory import Inventoried, inventory_case, object_reject
 from transforms.inventory_series import ReadFile, group_key, inventory_series, read_header
 from transforms.layouts.case_files import CaseFiles, HeaderFile
@@ -31,7 +32,7 @@ from transforms.layouts.group import Grouped, group
 from transforms.patient_key import KeyReference
 from transforms.plan.inventory import make_row
 from transforms.rejected import Rejected
-from transforms.store import CorpusStore, ListedObject, SourceStore
+from transforms.store import CorpusStore, ListedObject
 
 CASES_PER_CHUNK = 32
 """File cases whose headers one element reads."""
@@ -109,9 +110,9 @@ class _Opened:
 
     def __init__(self, job: InventoryJob):
         self.corpus = CorpusStore(job.out)
-        self.stores = {source: SourceStore(root) for source, root in job.roots}
         self.sources = {i: Source.model_validate_json(text) for i, text in job.sources}
         self.recipe = Recipe.model_validate_json(job.recipe)
+        self.stores = {i: open_source(root, self.sources[i], self.recipe.limits) for i, root in job.roots}
         self.keys = job.key.resolve()
         self._job = job
         self._grouped: dict[str, Grouped] = {}

@@ -15,6 +15,7 @@ from transforms.layouts.listing import Sorted, sort_out
 from transforms.layouts.registry import Read
 from transforms.layouts.tables import with_tables
 from transforms.pseudonym import PatientKeys, slug
+from transforms.refusal import refusal_of
 from transforms.store import ListedObject
 
 STAGE = "inventory"
@@ -68,13 +69,15 @@ def group(source: Source, listing: Iterable[ListedObject], read: Read, keys: Pat
     Raises:
         UsageError: the manifest does not fit the data set as a whole.
     """
-    listed = sort_out(listing, source.skip)
+    sound, refused = _refused(listing)
+    listed = sort_out(sound, source.skip)
     if isinstance(source.layout, TableLayout):  # its texts and tables are among the files without an image
         listed = Sorted(tuple(sorted((*listed.candidates, *listed.side), key=lambda o: o.path)), listed.skipped, ())
     found = registry.get(source.layout.kind)(source, listed.candidates, read)
     counts = _count(listed, found)
+    counts = replace(counts, listed=counts.listed + len(refused), rejected=counts.rejected + len(refused))
     cases = _with_names_of_their_own(with_tables(found.cases, source, (*listed.candidates, *listed.side), read))
-    rejects = [to_reject(fault, source, keys, None) for fault in found.faults]
+    rejects = [to_reject(fault, source, keys, None) for fault in (*found.faults, *refused)]
     return Grouped(
         cases=tuple(sorted(cases, key=lambda c: c.name)),
         headers=found.headers,
@@ -91,6 +94,18 @@ def to_reject(fault: Fault, source: Source, keys: PatientKeys, case_id: str | No
 def shown_path(path: str | None, source: Source, keys: PatientKeys) -> str | None:
     """`path` as records may show it: itself where the source's names are public, else its pseudonym."""
     return path if path is None or source.public_ids else keys.name(source.id, path)
+
+
+def _refused(listing: Iterable[ListedObject]) -> tuple[list[ListedObject], list[Fault]]:
+    """A listing without the members of archives that cannot be read, and a fault for each of those."""
+    sound, refused = [], []
+    for o in listing:
+        verdict = refusal_of(o)
+        if verdict is None:
+            sound.append(o)
+        else:
+            refused.append(Fault(verdict.reason, verdict.detail, o.path, "object"))
+    return sound, refused
 
 
 def _count(listed: Sorted, found: Found) -> Counts:

@@ -14,7 +14,7 @@ from schemas.recipe import Limits
 from transforms.read import clusters, dicom, frames
 from transforms.read.deskew import deskewed
 from transforms.read.dicom import Instance, StoredSlice
-from transforms.read.header import check_extent
+from transforms.read.header import check_extent, check_frames
 from transforms.read.pet import PetFields, suv_factors
 from transforms.read.stack import Stack, check_plane
 from transforms.rejected import Rejected
@@ -78,6 +78,8 @@ class Objects:
     def slices(self) -> list[Instance]:
         """All slices of all objects, in an order that does not depend on that of the files."""
         opened = sorted((o.instance for o in self._opened.values()), key=lambda i: (i.sop_instance_uid, i.path))
+        for instance in opened:
+            check_frames(instance.number_of_frames, self._limits)
         return [piece for instance in opened for piece in slices_of(instance)]
 
     def pixels(self, piece: Instance) -> StoredSlice:

@@ -20,12 +20,12 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_partial
-from pydicom.pixels import get_decoder, pixel_array
 
 from mdfp.errors import MdfpError
 from schemas.reasons import Reason
-from transforms.read import csa, functional_groups, pet, values
+from transforms.read import csa, functional_groups, isolated, pet, terms, values
 from transforms.read.csa import Mosaic
+from transforms.read.decoders import dicom_pixels
 from transforms.read.deflated import plain_of
 from transforms.read.fast_header import Scanner
 from transforms.read.functional_groups import Frame
@@ -68,10 +68,6 @@ _ENHANCED = (
     uid.LegacyConvertedEnhancedCTImageStorage, uid.LegacyConvertedEnhancedMRImageStorage,
     uid.LegacyConvertedEnhancedPETImageStorage,
 )  # fmt: skip
-_PHOTOMETRIC = frozenset({
-    "MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420",
-    "YBR_ICT", "YBR_RCT", "XYB", "HSV", "ARGB", "CMYK",
-})  # fmt: skip
 _CALIBRATED = ("CT", "PT")
 _AGE_UNITS = {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}
 
@@ -250,7 +246,9 @@ def _parse_slowly(data: Bytes, file_bytes: int) -> tuple[Dataset, uid.UID, int, 
         dataset = read_partial(stream, at_pixels, specific_tags=_TAGS)
     except InvalidDicomError as error:
         raise Rejected(Reason.UNREADABLE, "not DICOM: there is no DICM prefix at byte 128") from error
-    except values.DAMAGED as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever the library raises over a stranger's bytes is about the bytes
         if len(data) < file_bytes and not isinstance(error, RecursionError):
             raise HeaderCutError(f"{len(data)} of {file_bytes} bytes do not hold the header") from error
         raise Rejected(Reason.UNREADABLE, f"a damaged DICOM header ({type(error).__name__})") from error
@@ -259,7 +257,10 @@ def _parse_slowly(data: Bytes, file_bytes: int) -> tuple[Dataset, uid.UID, int, 
             raise HeaderCutError(f"{len(data)} of {file_bytes} bytes end before the pixels")
         raise Rejected(Reason.NO_PIXELS, "a DICOM object without pixels")
     tag, length, offset = found[0]
-    return dataset, dataset.file_meta.get("TransferSyntaxUID", uid.ImplicitVRLittleEndian), tag, offset, length
+    syntax = values.raw(dataset.file_meta, "TransferSyntaxUID") or uid.ImplicitVRLittleEndian
+    if not isinstance(syntax, uid.UID):
+        raise Rejected(Reason.UNREADABLE, "expected one transfer syntax in the header, found another value")
+    return dataset, syntax, tag, offset, length
 
 
 def read_instance(data: Bytes, *, path: str, file_bytes: int) -> Instance:
@@ -309,7 +310,8 @@ def open_instance(data: Bytes, *, path: str, file_bytes: int) -> Opened:
     samples = values.integer(ds, "SamplesPerPixel") or 1
     row_column = values.numbers(ds, "PixelSpacing", 2)
     position, cosines = values.numbers(ds, "ImagePositionPatient", 3), values.numbers(ds, "ImageOrientationPatient", 6)
-    modality, image_type = values.text(ds, "Modality") or "OT", values.texts(ds, "ImageType")
+    modality = values.term(ds, "Modality", terms.MODALITIES) or "OT"
+    image_type = values.texts(ds, "ImageType")
     missing = 0
     if (syntax in _NATIVE or plain) and pixel_length != _UNDEFINED_LENGTH:  # of other syntaxes only decoding can tell
         there = int(min(pixel_length, end - pixel_offset))
@@ -324,7 +326,7 @@ def open_instance(data: Bytes, *, path: str, file_bytes: int) -> Opened:
         study_instance_uid=values.text(ds, "StudyInstanceUID"),
         frame_of_reference_uid=values.text(ds, "FrameOfReferenceUID"),
         patient_id=values.text(ds, "PatientID"),
-        patient_sex=values.text(ds, "PatientSex"),
+        patient_sex=values.term(ds, "PatientSex", terms.SEXES),
         age_years=_age_years(values.text(ds, "PatientAge")),
         study_date=values.text(ds, "StudyDate"),
         modality=modality,
@@ -344,7 +346,7 @@ def open_instance(data: Bytes, *, path: str, file_bytes: int) -> Opened:
         rows=rows,
         columns=columns,
         samples_per_pixel=samples,
-        photometric_interpretation=values.text(ds, "PhotometricInterpretation") or "MONOCHROME2",
+        photometric_interpretation=_photometric(values.text(ds, "PhotometricInterpretation")),
         bits_allocated=bits,
         bits_stored=stored,
         high_bit=stored - 1 if high is None else high,
@@ -355,7 +357,7 @@ def open_instance(data: Bytes, *, path: str, file_bytes: int) -> Opened:
         has_modality_lut="ModalityLUTSequence" in ds,
         padding=_padding(ds, bits, signed),
         body_part=values.text(ds, "BodyPartExamined"),
-        laterality=values.text(ds, "ImageLaterality") or values.text(ds, "Laterality"),
+        laterality=values.term(ds, "ImageLaterality", terms.SIDES) or values.term(ds, "Laterality", terms.SIDES),
         manufacturer=values.text(ds, "Manufacturer"),
         scanner_model=values.text(ds, "ManufacturerModelName"),
         field_strength_t=values.number(ds, "MagneticFieldStrength"),
@@ -407,6 +409,12 @@ def stored_frames(data: Bytes, opened: Opened) -> npt.NDArray[Any]:
         data, syntax = plain_of(data) or data, uid.ExplicitVRLittleEndian
     if syntax in _NATIVE and not (big and instance.bits_allocated == 8):  # there pairs of bytes may be swapped
         dtype = instance.dtype.newbyteorder(">" if big else "<")
+        needed = math.prod(shape) * dtype.itemsize
+        found = (
+            0 if opened.pixel_length == _UNDEFINED_LENGTH else min(opened.pixel_length, len(data) - opened.pixel_offset)
+        )
+        if found < needed:  # another length than that of the frames, or none that a native syntax has
+            raise Rejected(Reason.TRUNCATED, f"expected {needed} bytes of pixels, found {max(0, found)}")
         stored = np.frombuffer(data, dtype, count=math.prod(shape), offset=opened.pixel_offset)
         return stored.astype(instance.dtype, copy=False).reshape(shape)
     return _decoded(data, opened, shape)
@@ -454,7 +462,7 @@ def check_grey(instance: Instance) -> None:
     """
     if instance.samples_per_pixel != 1 or not instance.photometric_interpretation.startswith("MONOCHROME"):
         kind = instance.photometric_interpretation
-        shown = kind if kind in _PHOTOMETRIC else "another PhotometricInterpretation"
+        shown = kind if kind in terms.PHOTOMETRIC else "another PhotometricInterpretation"
         raise Rejected(Reason.UNSUPPORTED, f"colour: {instance.samples_per_pixel} samples per pixel, {shown}")
     if instance.bits_allocated not in (8, 16, 32):
         raise Rejected(Reason.UNSUPPORTED, f"{instance.bits_allocated} bits a pixel; 8, 16 and 32 are read")
@@ -466,16 +474,12 @@ def _decoded(data: Bytes, opened: Opened, shape: tuple[int, int, int]) -> npt.ND
     instance, syntax = opened.instance, opened.transfer_syntax
     if opened.pixel_length == _UNDEFINED_LENGTH:
         _check_fragments(data, opened.pixel_offset)
-    if syntax.is_encapsulated:
-        decoder = get_decoder(syntax)
-        if not decoder.is_available:
-            raise RuntimeError(f"no decoder installed for {syntax.name}: {decoder.missing_dependencies}")
-    try:
-        stored = pixel_array(pydicom.dcmread(io.BytesIO(data)), raw=True)
-    except (RuntimeError, *values.DAMAGED) as error:
-        raise Rejected(
-            Reason.UNREADABLE, f"the {syntax.name} stream cannot be decoded ({type(error).__name__})"
-        ) from error
+    # Decoders in C and C++ of what a stranger compressed: in a process of their own, with limits.
+    stored = (
+        isolated.run("transforms.read.decoders:dicom_pixels", data)
+        if syntax.is_encapsulated
+        else dicom_pixels(bytes(data))
+    )
     if stored.shape != (shape if shape[0] > 1 else shape[1:]):
         raise Rejected(Reason.UNREADABLE, f"expected {shape} pixels, the stream holds {stored.shape}")
     return stored.reshape(shape).astype(instance.dtype, copy=False)
@@ -510,7 +514,7 @@ def _stored_bits(stored: npt.NDArray[Any], instance: Instance) -> npt.NDArray[An
 
 
 def _padding(ds: Attributes, bits: int, signed: int) -> int | None:
-    value = ds.get("PixelPaddingValue")
+    value = values.raw(ds, "PixelPaddingValue")
     if (
         isinstance(value, bytes) and len(value) == 2
     ):  # implicit VR leaves US or SS open; little endian as implicit VR is
@@ -520,6 +524,12 @@ def _padding(ds: Attributes, bits: int, signed: int) -> int | None:
     if signed and value >= 1 << (bits - 1):  # written as US beside signed pixels
         return value - (1 << bits)
     return value + (1 << bits) if not signed and value < 0 else value
+
+
+def _photometric(value: str | None) -> str:
+    if value is None:
+        return "MONOCHROME2"
+    return value if value in terms.PHOTOMETRIC else "UNKNOWN"
 
 
 def _age_years(text: str | None) -> float | None:

@@ -10,7 +10,7 @@ from schemas.recipe import Limits
 from transforms.flat import Flat, is_flat
 from transforms.read import array, dicom, dicom_flat, raster, video
 from transforms.read.array import Blob
-from transforms.read.header import ReadHeader
+from transforms.read.header import ReadHeader, check_frames
 from transforms.rejected import Rejected
 from transforms.store import ListedObject, SourceStore
 from transforms.volume import Volume
@@ -47,6 +47,7 @@ def read_header(o: ListedObject, store: SourceStore, *, name: str, limits: Limit
             Reason.UNSUPPORTED,
             f"a DICOM instance of modality {instance.modality} that is no picture; series are read by the layout dicom",
         )
+    check_frames(instance.number_of_frames, limits)
     read = dicom_flat.read_header(instance, name=name)
     raster.check_pixels(read.header.shape, instance.dtype.itemsize, limits)
     return read

@@ -72,6 +72,20 @@ def check_extent(shape_zyx: Sequence[int], itemsize: int, limits: Limits) -> Non
             )
 
 
+def check_frames(frames: int, limits: Limits) -> None:
+    """Refuse an object by the number of frames that its header announces.
+
+    Raises:
+        Rejected: TOO_LARGE; UNREADABLE, a negative number.
+    """
+    if frames < 0:
+        raise Rejected(Reason.UNREADABLE, f"expected a number of frames, found {frames}")
+    if frames > limits.max_frames:
+        raise Rejected(
+            Reason.TOO_LARGE, f"the header announces {frames} frames; the recipe's limits allow {limits.max_frames}"
+        )
+
+
 def check_affine(affine_ras: Affine) -> None:
     """Refuse a voxel-to-world matrix that is no honest grid.
 

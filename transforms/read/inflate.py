@@ -24,6 +24,10 @@ from transforms.scratch import Bytes
 MAGIC = b"\x1f\x8b"
 """First two bytes of a gzip member (RFC 1952, 2.3.1)."""
 
+DEFLATE_RATIO = 1032
+"""Bytes that one byte of a deflate stream can give at most (RFC 1951: 258 bytes for two bits). What is announced to hold
+more lies, and no memory is taken for it."""
+
 _TRAILER_BYTES = 8  # CRC-32 and ISIZE, the length modulo 2**32
 _HEADER_BYTES = 10  # the shortest header of a member
 _GZIP_WINDOW = 31  # zlib's way to ask for a gzip stream
@@ -60,7 +64,7 @@ def gunzip(data: Bytes, *, max_bytes: int, expected_bytes: int | None = None) ->
         )
     # ISIZE is a claim. It is tried only within the limit; pages of a buffer that is too long are never touched.
     isize = int.from_bytes(data[-4:], "little")
-    if len(data) >= _HEADER_BYTES + _TRAILER_BYTES and 0 < isize <= max_bytes:
+    if len(data) >= _HEADER_BYTES + _TRAILER_BYTES and 0 < isize <= min(max_bytes, DEFLATE_RATIO * len(data)):
         try:
             content = scratch.take(isize)
             content = content[: len(gzip_decode(data, out=content.data))]  # type: ignore[arg-type] # takes any buffer
@@ -133,13 +137,32 @@ def gunzip_prefix(data: Bytes, n: int) -> bytes:
     return content
 
 
+def check_holds(stream_bytes: int, content_bytes: int) -> None:
+    """Refuse a deflate stream (gzip, zlib) of which more is announced than one of its size can hold.
+
+    Args:
+        stream_bytes: its size.
+        content_bytes: what a header says that it holds.
+
+    Raises:
+        Rejected: EXPANSION.
+    """
+    if content_bytes > DEFLATE_RATIO * stream_bytes:
+        raise Rejected(
+            Reason.EXPANSION,
+            f"the header announces {content_bytes} bytes in a stream of {stream_bytes}, which can hold "
+            f"{DEFLATE_RATIO * stream_bytes} at most",
+        )
+
+
 def unzlib(data: Bytes, *, expected_bytes: int) -> Content:
     """The content of a zlib stream (RFC 1950) of known length, checked against its Adler-32.
 
     Raises:
         Rejected: CORRUPT_GZIP, the stream is cut short, fails its checksum, or holds more than `expected_bytes`;
-            TRUNCATED, it holds fewer.
+            TRUNCATED, it holds fewer; EXPANSION, it cannot hold so many.
     """
+    check_holds(len(data), expected_bytes)
     try:
         content = scratch.take(expected_bytes)
         content = content[: len(deflate_decode(data, out=content.data))]  # type: ignore[arg-type] # takes any buffer

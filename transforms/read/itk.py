@@ -59,9 +59,12 @@ def header(prefix: bytes, *, name: str, file_bytes: int, limits: Limits) -> Read
         limits: what an array may cost.
 
     Raises:
-        Rejected: as `parse_header`, `check_extent` and `check_affine` do.
+        Rejected: as `parse_header`, `check_extent` and `check_affine` do; TOO_LARGE, UNREADABLE, bytes to skip;
+            TRUNCATED, EXPANSION, the voxels that follow the header cannot be in the file.
     """
     h = _checked(prefix, limits)
+    if h.data_file is None:
+        _check_room(h, file_bytes)
     record = array_header(
         name=name, format="itk", shape_zyx=h.shape_zyx, affine_ras=h.affine_ras, dtype=h.dtype,
         scale=1.0, offset=0.0, file_bytes=file_bytes,
@@ -69,9 +72,26 @@ def header(prefix: bytes, *, name: str, file_bytes: int, limits: Limits) -> Read
     return ReadHeader(record, ())
 
 
+def _check_room(h: TextHeader, file_bytes: int) -> None:
+    """Whether the voxels that follow a header can be in its file: what cannot be is not planned for."""
+    voxel_bytes = math.prod(h.shape_zyx) * h.dtype.itemsize
+    stream_bytes = max(0, file_bytes - h.data_offset)
+    if h.encoding == "raw" and stream_bytes - max(0, h.skip) < voxel_bytes:
+        raise Rejected(
+            Reason.TRUNCATED, f"expected {voxel_bytes} bytes of voxels, found {max(0, stream_bytes - max(0, h.skip))}"
+        )
+    if h.encoding in ("gzip", "zlib"):
+        inflate.check_holds(stream_bytes, voxel_bytes)
+
+
 def _checked(prefix: bytes, limits: Limits) -> TextHeader:
     h = parse_header(prefix[:HEADER_PREFIX_BYTES])
     check_extent(h.shape_zyx, h.dtype.itemsize, limits)
+    if h.skip < -1 or h.skip > limits.max_bytes:
+        raise Rejected(
+            Reason.TOO_LARGE if h.skip > 0 else Reason.UNREADABLE,
+            f"{h.skip} bytes to skip before the voxels; the recipe's limits allow {limits.max_bytes}",
+        )
     if np.all(np.isfinite(h.affine_ras)):
         check_spacing(geometry.spacing_xyz_mm(h.affine_ras))
     check_affine(h.affine_ras)
@@ -87,7 +107,8 @@ def read(data: Bytes, *, beside: Mapping[str, Bytes] | None = None, limits: Limi
         limits: what an array may cost.
 
     Raises:
-        Rejected: as `header` does; MISSING_FILE, the detached voxels are not there; TRUNCATED; CORRUPT_GZIP.
+        Rejected: as `header` does; MISSING_FILE, the detached voxels are not there; TRUNCATED; CORRUPT_GZIP;
+            EXPANSION, the stream cannot hold what the header announces.
     """
     h = _checked(bytes(data[:HEADER_PREFIX_BYTES]), limits)
     encoded = data
@@ -116,6 +137,7 @@ def _decode(encoded: Bytes, h: TextHeader, voxel_bytes: int) -> Bytes | inflate.
     stream = encoded[h.data_offset :] if h.data_offset else encoded
     expected = voxel_bytes + max(0, h.skip)
     if h.encoding == "gzip":
+        inflate.check_holds(len(stream), expected)
         return inflate.gunzip(stream, max_bytes=expected, expected_bytes=expected)
     if h.encoding == "zlib":
         return inflate.unzlib(stream, expected_bytes=expected)

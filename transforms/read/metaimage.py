@@ -12,7 +12,7 @@ import numpy as np
 
 from mdfp import geometry
 from schemas.reasons import Reason
-from transforms.read.textheader import TextHeader, check_data_file, integers, numbers
+from transforms.read.textheader import TextHeader, check_data_file, integers, numbers, shown
 from transforms.rejected import Rejected
 
 _DTYPES = {
@@ -20,6 +20,7 @@ _DTYPES = {
     "MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8",
     "MET_FLOAT": "f4", "MET_DOUBLE": "f8",
 }  # fmt: skip
+_OTHER_TYPES = ("MET_STRING", "MET_CHAR_ARRAY", "MET_FLOAT_MATRIX", "MET_NONE", "MET_OTHER", "MET_ASCII_CHAR")
 _OFFSET_KEYS = ("Offset", "Position", "Origin")
 _MATRIX_KEYS = ("TransformMatrix", "Rotation", "Orientation")
 _UNIT_MM = {"um": 0.001, "mm": 1.0, "cm": 10.0}
@@ -41,12 +42,14 @@ def parse(prefix: bytes) -> TextHeader:
     fields, data_offset = _fields(prefix)
     shape_zyx = _shape_zyx(fields)
     if fields.get("ElementNumberOfChannels", "1") != "1":
-        raise Rejected(Reason.UNSUPPORTED, f"{fields['ElementNumberOfChannels']} values per voxel; one is read")
+        raise Rejected(Reason.UNSUPPORTED, f"{shown(fields['ElementNumberOfChannels'])} values per voxel; one is read")
     if not _flag(fields, "BinaryData", default=True):
         raise Rejected(Reason.UNSUPPORTED, "voxels written as text (BinaryData = False); save them as binary")
     element_type = fields.get("ElementType", "")
     if element_type not in _DTYPES:
-        raise Rejected(Reason.UNSUPPORTED, f"ElementType {element_type!r}; one of {', '.join(_DTYPES)} is read")
+        raise Rejected(
+            Reason.UNSUPPORTED, f"ElementType {shown(element_type, _OTHER_TYPES)}; one of {', '.join(_DTYPES)} is read"
+        )
     msb = _flag(fields, "BinaryDataByteOrderMSB", default=_flag(fields, "ElementByteOrderMSB", default=False))
     slope = numbers(fields.get("ElementToIntensityFunctionSlope", "1"), "ElementToIntensityFunctionSlope")
     shift = numbers(fields.get("ElementToIntensityFunctionOffset", "0"), "ElementToIntensityFunctionOffset")
@@ -91,7 +94,9 @@ def _flag(fields: dict[str, str], key: str, *, default: bool) -> bool:
 def _shape_zyx(fields: dict[str, str]) -> tuple[int, int, int]:
     shape = integers(fields.get("DimSize", ""), "DimSize")
     if fields.get("NDims") != str(len(shape)) or any(n < 1 for n in shape):
-        raise Rejected(Reason.UNREADABLE, f"NDims is {fields.get('NDims')!r}, DimSize {fields.get('DimSize')!r}")
+        raise Rejected(
+            Reason.UNREADABLE, f"NDims is {shown(fields.get('NDims'))}, DimSize {shown(fields.get('DimSize'))}"
+        )
     if len(shape) < 3:
         raise Rejected(Reason.NOT_A_VOLUME, f"expected three axes, found {len(shape)}")
     if math.prod(shape[3:]) > 1:
@@ -115,6 +120,6 @@ def _affine_ras(fields: dict[str, str], axes: int) -> geometry.Affine:
     rows = np.array(numbers(matrix, "TransformMatrix", count=axes * axes)).reshape(axes, axes)
     affine = geometry.lps_to_ras(geometry.compose(rows[:3, :3].T, steps[:3], origin[:3]))
     if any(s <= 0 for s in steps[:3]):  # a negative one would hide in the length of its column
-        raise Rejected(Reason.BAD_SPACING, f"expected a positive ElementSpacing, found {spacing}")
+        raise Rejected(Reason.BAD_SPACING, f"expected a positive ElementSpacing, found {shown(spacing)}")
     affine[:3] *= _UNIT_MM.get(fields.get("DistanceUnits", "mm"), 1.0)
     return affine

@@ -293,6 +293,7 @@ def qform(h: NiftiHeader) -> Affine:
 
 _EXCESS_BYTES = 1 << 20
 """A gzip stream may hold this much more than twice what its header announces; beyond, it is taken for a bomb."""
+_MAX_OFFSET_BYTES = 256 << 20
 _QUATERNION_TOLERANCE = 1e-3
 """Length (squared) of the quaternion's vector part above 1 that is taken for rounding in single precision."""
 _HALF_TURN = 1e-7
@@ -396,7 +397,8 @@ def header(
 
     Raises:
         Rejected: as `parse_header`, `one_volume`, `NiftiHeader.dtype`, `NiftiHeader.shape_zyx`, `check_extent` and
-            `affine_ras` do; TRUNCATED, a plain file is shorter than its header announces.
+            `affine_ras` do; TRUNCATED, a plain file is shorter than its header announces; EXPANSION, a gzip stream
+            cannot hold it.
     """
     plain = not inflate.is_gzip(prefix)
     whole = parse_header(prefix if plain else inflate.gunzip_prefix(prefix, HEADER_PREFIX_BYTES))
@@ -408,7 +410,10 @@ def header(
     if whole.sform_code > h.sform_code:
         detail = f"sform_code is {whole.sform_code}; by the source manifest the qform is used"
         findings += (Finding("sform_passed_over", name, detail),)
-    if plain and not whole.pair:
+    _check_offset(whole)
+    if not plain:
+        inflate.check_holds(file_bytes, _content_bytes(whole))
+    elif not whole.pair:
         _check_length(whole, file_bytes)
     scale, offset = h.scaling
     if (scale, offset) == (1.0, 0.0) and h.scl_slope not in (0.0, 1.0) and math.isfinite(h.scl_slope):
@@ -463,6 +468,7 @@ def read(
     check_extent(shape_zyx, dtype.itemsize, limits)
     _check_content(whole, limits)
     affine, _ = affine_ras(h, "")
+    _check_offset(whole)
     stream = data
     if whole.pair:
         if voxels is None:
@@ -471,6 +477,7 @@ def read(
     content: Bytes | inflate.Content = stream
     if inflate.is_gzip(stream):
         expected = _content_bytes(whole)
+        inflate.check_holds(len(stream), expected)
         content = inflate.gunzip(stream, max_bytes=2 * expected + _EXCESS_BYTES, expected_bytes=expected)
     _check_length(whole, len(content))
     stored: npt.NDArray = np.frombuffer(content, dtype, count=math.prod(shape_zyx), offset=h.vox_offset)
@@ -493,6 +500,14 @@ def _check_content(h: NiftiHeader, limits: Limits) -> None:
         raise Rejected(
             Reason.TOO_LARGE,
             f"the header announces {shown}, {voxel_bytes} bytes in memory; the recipe's limits allow {limits.max_bytes}",
+        )
+
+
+def _check_offset(h: NiftiHeader) -> None:
+    """What lies before the voxels (extensions) is inflated with them."""
+    if h.vox_offset > _MAX_OFFSET_BYTES:
+        raise Rejected(
+            Reason.TOO_LARGE, f"vox_offset is {h.vox_offset}; {_MAX_OFFSET_BYTES} bytes before the voxels are allowed"
         )
 
 

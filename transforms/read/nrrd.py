@@ -12,7 +12,7 @@ import numpy as np
 
 from mdfp.geometry import Affine
 from schemas.reasons import Reason
-from transforms.read.textheader import TextHeader, check_data_file, integers, numbers
+from transforms.read.textheader import TextHeader, check_data_file, integers, numbers, shown
 from transforms.rejected import Rejected
 
 MAGIC = b"NRRD"
@@ -38,6 +38,17 @@ _TO_RAS = {
 }  # fmt: skip
 _UNIT_MM = {"mm": 1.0, "um": 0.001, "cm": 10.0, "m": 1000.0}
 _TIME_KINDS = ("time",)
+_KINDS = frozenset({
+    "domain", "space", "time", "list", "point", "vector", "covariant-vector", "normal", "stub", "scalar",
+    "complex", "2-vector", "3-color", "rgb-color", "hsv-color", "xyz-color", "4-color", "rgba-color",
+    "3-vector", "3-gradient", "3-normal", "4-vector", "quaternion", "unknown", "???", "none",
+})  # fmt: skip
+_OTHER_ENCODINGS = ("ascii", "text", "txt", "hex")
+_OTHER_SPACES = frozenset({
+    "right-anterior-superior-time", "left-anterior-superior-time", "left-posterior-superior-time",
+    "scanner-xyz", "rast", "last", "lpst", "scanner-xyz-time", "3d-right-handed", "3d-left-handed",
+    "3d-right-handed-time", "3d-left-handed-time",
+})  # fmt: skip
 
 
 def parse(prefix: bytes) -> TextHeader:
@@ -50,20 +61,25 @@ def parse(prefix: bytes) -> TextHeader:
     fields, data_offset = _fields(prefix)
     sizes = integers(fields.get("sizes", ""), "sizes")
     if fields.get("dimension") != str(len(sizes)) or any(n < 1 for n in sizes):
-        raise Rejected(Reason.UNREADABLE, f"dimension is {fields.get('dimension')!r}, sizes {sizes}")
+        raise Rejected(Reason.UNREADABLE, f"dimension is {shown(fields.get('dimension'))}, sizes {sizes}")
     spatial = _spatial_axes(fields, sizes)
     kind = fields.get("type", "").lower()
     if kind not in _TYPE_NAMES:
-        raise Rejected(Reason.UNSUPPORTED, f"type {kind!r}; integers and floats of 8 to 64 bits are read")
+        raise Rejected(
+            Reason.UNSUPPORTED, f"type {shown(kind, ('block',))}; integers and floats of 8 to 64 bits are read"
+        )
     encoding = _ENCODINGS.get(fields.get("encoding", "").lower())
     if encoding is None:
-        raise Rejected(Reason.UNSUPPORTED, f"encoding {fields.get('encoding')!r}; raw, gzip and bzip2 are read")
+        raise Rejected(
+            Reason.UNSUPPORTED,
+            f"encoding {shown(fields.get('encoding'), _OTHER_ENCODINGS)}; raw, gzip and bzip2 are read",
+        )
     if integers(fields.get("line skip", fields.get("lineskip", "0")), "line skip") != [0]:
         raise Rejected(Reason.UNSUPPORTED, "lines to skip before the voxels (line skip)")
     code = _TYPE_NAMES[kind]
     endian = fields.get("endian", "").lower()
     if code[1] != "1" and endian not in ("little", "big"):
-        raise Rejected(Reason.UNREADABLE, f"expected endian little or big, found {endian!r}")
+        raise Rejected(Reason.UNREADABLE, f"expected endian little or big, found {shown(endian)}")
     data_file = fields.get("data file", fields.get("datafile"))
     z, y, x = (sizes[a] for a in reversed(spatial))
     return TextHeader(
@@ -97,7 +113,7 @@ def _directions(fields: dict[str, str], count: int) -> list[list[float] | None]:
     text = fields.get("space directions")
     if text is None:
         raise Rejected(Reason.NO_GEOMETRY, "the header does not state space directions; spacings alone give no place")
-    vectors = re.findall(r"none|\([^)]*\)", text)
+    vectors = re.findall(r"none|\([^()]*\)", text)  # each parenthesis is looked at once
     if len(vectors) != count:
         raise Rejected(Reason.UNREADABLE, f"space directions has {len(vectors)} entries for {count} axes")
     return [None if v == "none" else _vector(v, "space directions") for v in vectors]
@@ -117,7 +133,9 @@ def _spatial_axes(fields: dict[str, str], sizes: list[int]) -> list[int]:
     if others:
         kind = kinds[others[0]] if others[0] < len(kinds) else "unknown"
         reason = Reason.TEMPORAL if kind in _TIME_KINDS else Reason.UNSUPPORTED
-        raise Rejected(reason, f"{sizes[others[0]]} values per voxel along an axis of kind {kind}; one is read")
+        raise Rejected(
+            reason, f"{sizes[others[0]]} values per voxel along an axis of kind {shown(kind, _KINDS)}; one is read"
+        )
     if len(directed) != 3:
         raise Rejected(Reason.NOT_A_VOLUME, f"expected three axes in space, found {len(directed)}")
     return directed
@@ -127,15 +145,14 @@ def _affine_ras(fields: dict[str, str], spatial: list[int]) -> Affine:
     space = fields.get("space", "").lower()
     if space not in _TO_RAS:
         raise Rejected(
-            Reason.NO_GEOMETRY, f"space is {space or 'not stated'}; RAS, LAS or LPS say where the patient is"
+            Reason.NO_GEOMETRY, f"space is {shown(space, _OTHER_SPACES)}; RAS, LAS or LPS say where the patient is"
         )
     if "space origin" not in fields:
         raise Rejected(Reason.NO_GEOMETRY, "the header does not state the space origin")
     units = set(re.findall(r'"([^"]*)"', fields.get("space units", ""))) or {"mm"}
     if len(units) != 1 or not units <= set(_UNIT_MM):
-        raise Rejected(
-            Reason.NO_GEOMETRY, f"space units {sorted(units)}; one of {', '.join(_UNIT_MM)} for all axes is read"
-        )
+        found = ", ".join(sorted({shown(u, _UNIT_MM) for u in units}))
+        raise Rejected(Reason.NO_GEOMETRY, f"space units {found}; one of {', '.join(_UNIT_MM)} for all axes is read")
     vectors = _directions(fields, len(fields["sizes"].split()))
     affine = np.eye(4)
     for column, axis in enumerate(spatial):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +11,10 @@ import numpy as np
 from mdfp.geometry import Affine
 from schemas.reasons import Reason
 from transforms.rejected import Rejected
+
+_MAX_INTEGER = 2**63 - 1
+_NUMBER = re.compile(r"[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?|nan|inf")
+_SHOWN_CHARACTERS = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +38,20 @@ class TextHeader:
     data_offset: int
     encoding: str
     skip: int
+
+
+def shown(text: str | None, known: Collection[str] = ()) -> str:
+    """What a message may show of a field: a number or a word that the format knows; no other text of a stranger.
+
+    Args:
+        text: the field's value, None where it is missing.
+        known: words of the format.
+    """
+    if text is None or not text:
+        return "nothing"
+    words = text.split()
+    sound = text.lower() in known or text in known or all(_NUMBER.fullmatch(w) for w in words)
+    return text if sound and len(text) <= _SHOWN_CHARACTERS else "something else"
 
 
 def numbers(text: str, field: str, *, count: int | None = None) -> list[float]:
@@ -59,6 +79,8 @@ def integers(text: str, field: str) -> list[int]:
         values = [int(v) for v in text.split()]
     except ValueError as error:
         raise Rejected(Reason.UNREADABLE, f"{field} holds something that is not a whole number") from error
+    if any(abs(v) > _MAX_INTEGER for v in values):
+        raise Rejected(Reason.UNREADABLE, f"{field} holds a number of more than 63 bits")
     if not values:
         raise Rejected(Reason.UNREADABLE, f"{field} is missing or empty")
     return values

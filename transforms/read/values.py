@@ -6,6 +6,7 @@ import datetime
 import math
 import struct
 import zlib
+from collections.abc import Collection
 from typing import Any, Protocol
 
 from pydicom.dataset import Dataset
@@ -36,8 +37,16 @@ def raw(ds: Attributes, key: str | int) -> Any:
             return ds.get(key)
         element = ds.get(key) if key in ds else None
         return None if element is None else element.value
-    except DAMAGED:
+    except MemoryError:
+        raise
+    except Exception:  # whatever the library raises: a value that its VR does not allow says nothing
         return None
+
+
+def term(ds: Attributes, key: str, known: Collection[str]) -> str | None:
+    """Its value where that is one of the standard's terms; other text, which may be anything, is as good as none."""
+    value = text(ds, key)
+    return value if value in known else None
 
 
 def text(ds: Attributes, key: str | int) -> str | None:
