@@ -165,7 +165,7 @@ def _without(name: str, *numbers: int) -> dict[str, bytes]:
 
 
 def _tilted(ds: Dataset, k: int) -> None:
-    ds.ImagePositionPatient = [-10, -8 + 0.6 * k, 2.5 * k]
+    ds.ImagePositionPatient = [-10, -8 + 3.0 * k, 2.5 * k]  # 50°: more than is deskewed
 
 
 def _temporal(name: str) -> dict[str, bytes]:
