@@ -10,7 +10,7 @@ BENCH  ?= .venv-bench
 
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help demo test stores engines fetch-engines kills hostile fuzz lint types check torch bench-preprocess bench-stream bench-pipeline bench-scale check-infra constraints schemas clean
+.PHONY: help demo test formats stores engines fetch-engines kills hostile fuzz lint types check torch bench-preprocess bench-stream bench-pipeline bench-scale check-infra constraints schemas clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -83,6 +83,10 @@ fetch-engines: $(READY)
 # make kills    what dies, races and fails, and what is left of it (KILLS=ci for the part that is quick)
 kills: $(READY)
 	$(BIN)/python -m tests.kills $(KILLS)
+
+# make formats  every real file of MDFP_TESTDATA against what independent tools measured
+formats: $(READY)
+	$(BIN)/python -m tests.formats
 
 # make hostile  broken and hostile inputs beside sound ones: each refused by its own reason, none of the others harmed
 hostile: $(READY)
