@@ -6,14 +6,18 @@ Each takes bytes and gives an array, or says by `Rejected` why it cannot.
 from __future__ import annotations
 
 import io
-import struct
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import imagecodecs
+import numpy as np
 import numpy.typing as npt
 import pydicom
 from pydicom.pixels import get_decoder, pixel_array
 
 from schemas.reasons import Reason
+from transforms.read import values
 from transforms.rejected import Rejected
 
 # pydicom warns and logs about values that break the standard, and quotes them: a header would reach a log.
@@ -26,26 +30,63 @@ def dicom_pixels(data: bytes) -> npt.NDArray[Any]:
     Raises:
         Rejected: UNREADABLE, the stream cannot be decoded.
     """
+    return _dicom(data, raw=True)
+
+
+def dicom_samples(data: bytes) -> npt.NDArray[Any]:
+    """The same with YBR made RGB; palette indices stay indices.
+
+    Raises:
+        Rejected: UNREADABLE, the stream cannot be decoded.
+    """
+    return _dicom(data, raw=False)
+
+
+def _dicom(data: bytes, *, raw: bool) -> npt.NDArray[Any]:
     try:
         dataset = pydicom.dcmread(io.BytesIO(data))
         syntax = dataset.file_meta.TransferSyntaxUID
         if syntax.is_encapsulated and not (decoder := get_decoder(syntax)).is_available:
             missing = decoder.missing_dependencies
         else:
-            return pixel_array(dataset, raw=True)
-    except (
-        RuntimeError,
-        ValueError,
-        TypeError,
-        KeyError,
-        NotImplementedError,
-        AttributeError,
-        IndexError,
-        EOFError,
-        OSError,
-        struct.error,
-    ) as error:
+            return pixel_array(dataset, raw=raw)
+    except (RuntimeError, *values.DAMAGED) as error:
         raise Rejected(
             Reason.UNREADABLE, f"the compressed pixels cannot be decoded ({type(error).__name__})"
         ) from error
     raise LookupError(f"no decoder installed for {syntax.name}: {missing}")
+
+
+def jpeg(data: bytes) -> npt.NDArray[Any]:
+    """Pixels (y, x) or (y, x, RGB) of a JPEG stream.
+
+    Raises:
+        Rejected: UNREADABLE.
+    """
+    return _picture(imagecodecs.jpeg8_decode, data, "the JPEG stream cannot be decoded")
+
+
+def png(data: bytes) -> npt.NDArray[Any]:
+    """Pixels (y, x) or (y, x, c) of a PNG file.
+
+    Raises:
+        Rejected: UNREADABLE.
+    """
+    return _picture(imagecodecs.png_decode, data, "the PNG stream cannot be decoded")
+
+
+def tiff(data: bytes) -> npt.NDArray[Any]:
+    """Pixels (y, x) or (y, x, c) of the first page of a TIFF file, as stored.
+
+    Raises:
+        Rejected: UNREADABLE.
+    """
+    read = partial(imagecodecs.tiff_decode, index=0, asrgb=False)
+    return _picture(read, data, "the TIFF strips cannot be decoded, or are cut short")
+
+
+def _picture(decode: Callable[[bytes], Any], data: bytes, otherwise: str) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(decode(data))
+    except (RuntimeError, ValueError, IndexError) as error:  # the errors of imagecodecs are RuntimeErrors
+        raise Rejected(Reason.UNREADABLE, otherwise) from error

@@ -25,7 +25,7 @@ import numpy.typing as npt
 import pydicom
 from pydicom import uid
 from pydicom.dataset import Dataset
-from pydicom.pixels import apply_color_lut, get_decoder, pixel_array
+from pydicom.pixels import apply_color_lut
 
 from mdfp.sample import Acquisition, Finding
 from schemas.case import ArrayHeader
@@ -33,8 +33,9 @@ from schemas.policy import BURNED_IN
 from schemas.reasons import Reason
 from schemas.recipe import Limits
 from transforms.flat import Flat
-from transforms.read import dicom, series, values
+from transforms.read import dicom, isolated, series, values
 from transforms.read.assemble import PROJECTIONS
+from transforms.read.decoders import dicom_samples
 from transforms.read.dicom import Instance, Opened
 from transforms.read.header import ReadHeader, check_spacing
 from transforms.read.raster import check_pixels, flat_header
@@ -195,17 +196,15 @@ def _decoded(data: Bytes, opened: Opened, shape: tuple[int, ...]) -> tuple[Datas
     instance, syntax = opened.instance, opened.transfer_syntax
     if opened.pixel_length == 0xFFFFFFFF:
         dicom._check_fragments(data, opened.pixel_offset)
-    if syntax.is_encapsulated and not get_decoder(syntax).is_available:
-        raise RuntimeError(f"no decoder installed for {syntax.name}: {get_decoder(syntax).missing_dependencies}")
+    stored = (
+        isolated.run("transforms.read.decoders:dicom_samples", data)
+        if syntax.is_encapsulated
+        else dicom_samples(bytes(data))
+    )
     try:
-        dataset = pydicom.dcmread(io.BytesIO(data))
-        stored = pixel_array(dataset, raw=False)
-    except (
-        RuntimeError, ValueError, NotImplementedError, AttributeError, IndexError, TypeError, EOFError, struct.error,
-    ) as error:  # fmt: skip
-        raise Rejected(
-            Reason.UNREADABLE, f"the {syntax.name} stream cannot be decoded ({type(error).__name__})"
-        ) from error
+        dataset = pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True)
+    except (RuntimeError, *values.DAMAGED) as error:
+        raise Rejected(Reason.UNREADABLE, f"a damaged DICOM header ({type(error).__name__})") from error
     expected = shape[:-1] if instance.photometric_interpretation == "PALETTE COLOR" else shape
     if stored.shape != expected:
         raise Rejected(Reason.UNREADABLE, f"expected {expected} pixels, the stream holds {stored.shape}")

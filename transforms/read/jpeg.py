@@ -10,12 +10,11 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
 from schemas.reasons import Reason
-from transforms.read import exif
+from transforms.read import exif, isolated
 from transforms.rejected import Rejected
 
 MAGIC = b"\xff\xd8\xff"
@@ -191,10 +190,7 @@ def decode(stream: bytes, found: JpegHeader) -> npt.NDArray[Any]:
     Raises:
         Rejected: UNREADABLE.
     """
-    try:
-        array = np.asarray(imagecodecs.jpeg8_decode(stream))
-    except (RuntimeError, ValueError) as error:  # imagecodecs.Jpeg8Error is a RuntimeError
-        raise Rejected(Reason.UNREADABLE, "the JPEG stream cannot be decoded") from error
+    array = isolated.run("transforms.read.decoders:jpeg", stream)
     expected = (found.rows, found.columns, *((3,) if found.components == 3 else ()))
     if array.shape != expected or array.dtype != np.uint8:
         raise Rejected(Reason.UNREADABLE, f"expected {expected} pixels of 8 bits, the stream holds {array.shape}")

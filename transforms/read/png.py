@@ -7,12 +7,10 @@ import zlib
 from dataclasses import dataclass
 from typing import Any
 
-import imagecodecs
-import numpy as np
 import numpy.typing as npt
 
 from schemas.reasons import Reason
-from transforms.read import exif
+from transforms.read import exif, isolated
 from transforms.rejected import Rejected
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -92,10 +90,7 @@ def decode(data: bytes, found: PngHeader) -> npt.NDArray[Any]:
         Rejected: TRUNCATED, chunks are missing; UNREADABLE, checksums or the stream itself are wrong.
     """
     _check_chunks(data)
-    try:
-        array = np.asarray(imagecodecs.png_decode(data))
-    except (RuntimeError, ValueError) as error:  # imagecodecs.PngError is a RuntimeError
-        raise Rejected(Reason.UNREADABLE, "the PNG stream cannot be decoded") from error
+    array = isolated.run("transforms.read.decoders:png", data)
     expected = (found.rows, found.columns, *((found.channels,) if found.channels > 1 else ()))
     if array.shape != expected or array.dtype.itemsize * 8 != found.bits:
         raise Rejected(

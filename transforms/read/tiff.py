@@ -6,11 +6,11 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
 from schemas.reasons import Reason
+from transforms.read import isolated
 from transforms.rejected import Rejected
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4}
@@ -115,10 +115,7 @@ def decode(data: bytes, found: TiffHeader) -> npt.NDArray[Any]:
     Raises:
         Rejected: UNREADABLE, the strips cannot be decoded or hold something else than announced.
     """
-    try:
-        array = np.asarray(imagecodecs.tiff_decode(data, index=0, asrgb=False))
-    except (RuntimeError, ValueError, IndexError) as error:  # imagecodecs.TiffError is a RuntimeError
-        raise Rejected(Reason.UNREADABLE, "the TIFF strips cannot be decoded, or are cut short") from error
+    array = isolated.run("transforms.read.decoders:tiff", data)
     expected = (found.rows, found.columns, *((found.channels,) if found.channels > 1 else ()))
     if array.shape != expected or array.dtype.itemsize * 8 != found.bits:
         raise Rejected(

@@ -21,6 +21,7 @@ from schemas.case import ArrayHeader
 from schemas.reasons import Reason
 from schemas.recipe import Limits
 from transforms.flat import Flat
+from transforms.read import isolated
 from transforms.read.header import ReadHeader
 from transforms.read.raster import check_pixels, flat_header
 from transforms.rejected import Rejected
@@ -115,6 +116,20 @@ def read(data: bytes, header: ArrayHeader, limits: Limits) -> Flat:
     if said.shape != header.shape:
         raise Rejected(Reason.SOURCE_CHANGED, f"the inventory saw {header.shape} pixels, now {said.shape}")
     check_pixels(said.shape, 1, limits)
+    # FFmpeg on what a stranger encoded: in a process of its own, with limits.
+    array = isolated.run("transforms.read.video:frames_of", data)
+    # One frame is a film of one.
+    return Flat(array, header.axes, frame_time_ms=said.frame_ms)
+
+
+def frames_of(data: bytes) -> npt.NDArray[Any]:
+    """All frames of a film: (t, y, x) or (t, y, x, RGB) uint8. Runs in the child process of `transforms.read.isolated`.
+
+    Raises:
+        Rejected: TRUNCATED, fewer frames than announced; UNREADABLE; UNSUPPORTED.
+    """
+    with _opened(io.BytesIO(data)) as (stream, packets):
+        said = _said(stream, packets)
     array = np.empty(said.shape, np.uint8)
     count = 0
     with _opened(io.BytesIO(data)) as (stream, packets):
@@ -132,8 +147,7 @@ def read(data: bytes, header: ArrayHeader, limits: Limits) -> Flat:
                 count += 1
     if count < said.frames:
         raise Rejected(Reason.TRUNCATED, f"the film announces {said.frames} frames, {count} are there")
-    # One frame is a film of one.
-    return Flat(array, header.axes, frame_time_ms=said.frame_ms)
+    return array
 
 
 @contextmanager
