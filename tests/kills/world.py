@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -36,6 +36,7 @@ from transforms import build_shards, commit, environment
 from transforms import store as store_module
 from transforms.fetch import FetchedCase
 from transforms.pixel_version import PIXEL_VERSION
+from transforms.plan.files import PlanReader
 from transforms.plan.planner import Inventory
 from transforms.pseudonym import PatientKeys
 from transforms.rejected import Rejected
@@ -147,9 +148,13 @@ class FakeMaker:
 
     Attributes:
         generation: number of the manifest the samples are planned for.
+        recipe: the plan's, for its limits.
+        sources: manifests by id, for how their files are opened.
     """
 
     generation: int
+    recipe: Recipe
+    sources: Mapping[str, Source]
 
     def make(self, fetched: FetchedCase, assignment: Assignment) -> MadeSample:
         """The sample, of two members.
@@ -265,8 +270,11 @@ def cheap(*, local: bool = False) -> Iterator[None]:
     def validated(*_: object, **__: object) -> ValidationResult:
         return ValidationResult("samples", ())
 
-    def maker(plan: object, *_: object, **__: object) -> FakeMaker:
-        return FakeMaker(plan.header["generation"])  # type: ignore[attr-defined]
+    real = build_shards.sample_maker
+
+    def maker(plan: PlanReader, *_: object, **__: object) -> FakeMaker:
+        made = real(plan)
+        return FakeMaker(made.generation, made.recipe, made.sources)
 
     open_remote = store_module.open_remote
 

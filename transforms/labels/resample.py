@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from mdfp import geometry
 from mdfp.geometry import Affine
+from transforms.labels import shared
 from transforms.labels.nearest import Indices, keep_thin, nearest_index, remap, take_nearest
 from transforms.labels.vote import vote
 from transforms.normalise import shared_grid
@@ -43,7 +44,7 @@ def resample(
         (z, y, x) array of `lut`'s dtype and `grid`'s shape, C order.
     """
     if isinstance(grid, SharedGrid):
-        brought = (shared_grid.nearest if how == "nearest" else shared_grid.vote)(codes_zyx, lut, grid, ignore=ignore)
+        brought = (shared.nearest if how == "nearest" else shared.vote)(codes_zyx, lut, grid, ignore=ignore)
         return _keep_thin_shared(brought, codes_zyx, lut, thin, grid) if thin else brought
     if grid.identity:
         return remap(codes_zyx, lut)

@@ -102,20 +102,7 @@ def _vote(codes, lut, first0, weights0, first1, weights1, first2, weights2, out)
                                 met[count] = value
                                 count += 1
                             coverage[value] += w
-                best = 0
-                if 2 * (total - coverage[0]) >= total:
-                    for c in range(count):
-                        value = met[c]
-                        if value != 0 and (
-                            best == 0
-                            or coverage[value] > coverage[best]
-                            or (coverage[value] == coverage[best] and value < best)
-                        ):
-                            best = value
-                for c in range(count):
-                    coverage[met[c]] = 0
-                coverage[0] = 0
-                out[o0, o1, o2] = best
+                out[o0, o1, o2] = decide(coverage, met, count, total)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -157,3 +144,27 @@ def _ends(row, mixed, end):  # type: ignore[no-untyped-def]
             end[x] = end[x + 1]
         else:
             end[x] = x + 1
+
+
+@numba.njit(cache=True, nogil=True)
+def decide(coverage, met, count, total):  # type: ignore[no-untyped-def]
+    """The value that an output voxel takes; the tables are cleared for the next one.
+
+    Args:
+        coverage: weight of each value; 0 is background.
+        met: values that occur.
+        count: how many.
+        total: all weights.
+    """
+    best = 0
+    if 2 * (total - coverage[0]) >= total:
+        for c in range(count):
+            value = met[c]
+            if value != 0 and (
+                best == 0 or coverage[value] > coverage[best] or (coverage[value] == coverage[best] and value < best)
+            ):
+                best = value
+    for c in range(count):
+        coverage[met[c]] = 0
+    coverage[0] = 0
+    return best

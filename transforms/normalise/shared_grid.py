@@ -29,7 +29,7 @@ from transforms import scratch
 from transforms.normalise import layout
 from transforms.normalise.grid import OutputGrid
 from transforms.normalise.resample import limits, output_range
-from transforms.normalise.taps import INTEGER_WEIGHT, SUPPORT, Kernel
+from transforms.normalise.taps import SUPPORT, Kernel
 from transforms.rejected import Rejected
 
 MAX_SAMPLES = 8
@@ -62,6 +62,11 @@ class SharedGrid:
     def identity(self) -> bool:
         """Never: grids that are one are found by `shared_grid`'s caller, if at all."""
         return False
+
+    def offsets(self) -> npt.NDArray[np.float64]:
+        """(n, 3) places within an output voxel, x, y, z in output voxels from its centre, in one order."""
+        z, y, x = ((np.arange(n) + 0.5) / n - 0.5 for n in self.samples_zyx)
+        return np.array([[c, b, a] for a in z for b in y for c in x])
 
 
 def reference_image(images: Sequence[CaseImage], grid: ReferenceGrid | Literal["native"]) -> str | None:
@@ -143,42 +148,10 @@ def sample(
     clamp_low, clamp_high = output_range(wanted, within)
     outside = _sample(
         rows.flat, np.array(rows.shape_zyx), np.array(rows.steps_zy), np.array(rows.flipped_zyx), grid.to_input,
-        _offsets(grid), SUPPORT[kernel], lower is not None, low, high, pad, gain, bias, clamp_low, clamp_high,
+        grid.offsets(), SUPPORT[kernel], lower is not None, low, high, pad, gain, bias, clamp_low, clamp_high,
         wanted.kind != "f", fill, out,
     )  # fmt: skip
     return out, int(outside)
-
-
-def vote(codes_zyx: npt.NDArray[Any], lut: npt.NDArray[Any], grid: SharedGrid, *, ignore: int) -> npt.NDArray[Any]:
-    """A label at the voxels of a shared grid by coverage, as `transforms.labels.vote` decides, remapped on the way.
-
-    Args:
-        codes_zyx: canonical label, uint8 or uint16, any strides.
-        lut: (256,) or (65536,) stored value of each code; 0 is background.
-        grid: where to look.
-        ignore: stored value of voxels whose centre lies outside the field of view.
-
-    Returns:
-        (z, y, x) array of `lut`'s dtype, C order.
-    """
-    out = scratch.empty(grid.shape_zyx, lut.dtype)
-    rows = layout.rows(codes_zyx)
-    _vote(
-        rows.flat, np.array(rows.shape_zyx), np.array(rows.steps_zy), np.array(rows.flipped_zyx), grid.to_input,
-        _offsets(grid), lut, INTEGER_WEIGHT, ignore, out,
-    )  # fmt: skip
-    return out
-
-
-def nearest(codes_zyx: npt.NDArray[Any], lut: npt.NDArray[Any], grid: SharedGrid, *, ignore: int) -> npt.NDArray[Any]:
-    """A label at the voxels of a shared grid by its nearest voxel, ties to the lower index; arguments as `vote`."""
-    out = scratch.empty(grid.shape_zyx, lut.dtype)
-    rows = layout.rows(codes_zyx)
-    _nearest(
-        rows.flat, np.array(rows.shape_zyx), np.array(rows.steps_zy), np.array(rows.flipped_zyx), grid.to_input, lut,
-        ignore, out,
-    )  # fmt: skip
-    return out
 
 
 def owners(index_zyx: npt.NDArray[np.int64], grid: SharedGrid) -> npt.NDArray[np.int64]:
@@ -200,14 +173,8 @@ def extent(box: tuple[int, ...], grid: SharedGrid) -> tuple[int, ...]:
     return (*(int(v) for v in first), *(int(v) for v in last))
 
 
-def _offsets(grid: SharedGrid) -> npt.NDArray[np.float64]:
-    """(n, 3) places within an output voxel, x, y, z in output voxels from its centre, in one order."""
-    z, y, x = ((np.arange(n) + 0.5) / n - 0.5 for n in grid.samples_zyx)
-    return np.array([[c, b, a] for a in z for b in y for c in x])
-
-
 @njit(cache=True, nogil=True)
-def _position(to_input, x, y, z, out):  # type: ignore[no-untyped-def]
+def locate(to_input, x, y, z, out):  # type: ignore[no-untyped-def]
     """Where an output position lies in the input: `out[z, y, x]`, in voxels, rounded to 2**-20."""
     for axis in range(3):
         at = to_input[axis, 3] + to_input[axis, 2] * z + to_input[axis, 1] * y + to_input[axis, 0] * x
@@ -215,7 +182,8 @@ def _position(to_input, x, y, z, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _inside(position, shape):  # type: ignore[no-untyped-def]
+def covers(shape, position):  # type: ignore[no-untyped-def]
+    """Whether a position lies in the field of view: within half a voxel of the outermost centres."""
     inside = True
     for axis in range(3):
         inside &= -0.5 <= position[axis] <= shape[axis] - 0.5
@@ -223,7 +191,7 @@ def _inside(position, shape):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _neighbours(position, shape, flipped, support, index, weights):  # type: ignore[no-untyped-def]
+def surround(position, shape, flipped, support, index, weights):  # type: ignore[no-untyped-def]
     """Indices (in memory's direction) and weights of the voxels around a position, along z, y, x.
 
     Args:
@@ -276,16 +244,16 @@ def _sample(  # type: ignore[no-untyped-def]
     for z in range(nz):
         for y in range(ny):
             for x in range(nx):
-                _position(to_input, float(x), float(y), float(z), position)
-                if not _inside(position, shape):
+                locate(to_input, float(x), float(y), float(z), position)
+                if not covers(shape, position):
                     out[z, y, x] = fill
                     outside += 1
                     continue
                 total = 0.0
                 for s in range(offsets.shape[0]):
                     if offsets.shape[0] > 1:
-                        _position(to_input, x + offsets[s, 0], y + offsets[s, 1], z + offsets[s, 2], position)
-                    _neighbours(position, shape, flipped, support, index, weights)
+                        locate(to_input, x + offsets[s, 0], y + offsets[s, 1], z + offsets[s, 2], position)
+                    surround(position, shape, flipped, support, index, weights)
                     for i in range(width):
                         for j in range(width):
                             start = index[0, i] * steps[0] + index[1, j] * steps[1]
@@ -300,74 +268,3 @@ def _sample(  # type: ignore[no-untyped-def]
                 value = min(max(total / offsets.shape[0] * gain + bias, clamp_low), clamp_high)
                 out[z, y, x] = np.rint(value) if rounds else value
     return outside
-
-
-@njit(cache=True, nogil=True)
-def _vote(flat, shape, steps, flipped, to_input, offsets, lut, one, ignore, out):  # type: ignore[no-untyped-def]
-    nz, ny, nx = out.shape
-    position = np.empty(3)
-    index = np.empty((3, 2), dtype=np.int64)
-    weights = np.empty((3, 2))
-    parts = np.empty((3, 2), dtype=np.int64)
-    coverage = np.zeros(int(lut.max()) + 1, dtype=np.int64)
-    met = np.empty(8 * offsets.shape[0], dtype=np.int64)
-    for z in range(nz):
-        for y in range(ny):
-            for x in range(nx):
-                _position(to_input, float(x), float(y), float(z), position)
-                if not _inside(position, shape):
-                    out[z, y, x] = ignore
-                    continue
-                count, total = 0, 0
-                for s in range(offsets.shape[0]):
-                    if offsets.shape[0] > 1:
-                        _position(to_input, x + offsets[s, 0], y + offsets[s, 1], z + offsets[s, 2], position)
-                    _neighbours(position, shape, flipped, 1, index, weights)
-                    for axis in range(3):
-                        parts[axis, 1] = int(np.rint(weights[axis, 1] * one))
-                        parts[axis, 0] = one - parts[axis, 1]
-                    for i in range(2):
-                        for j in range(2):
-                            start = index[0, i] * steps[0] + index[1, j] * steps[1]
-                            for k in range(2):
-                                w = parts[0, i] * parts[1, j] * parts[2, k]
-                                if w == 0:
-                                    continue
-                                value = lut[flat[start + index[2, k]]]
-                                if coverage[value] == 0:
-                                    met[count] = value
-                                    count += 1
-                                coverage[value] += w
-                                total += w
-                best = 0
-                if 2 * (total - coverage[0]) >= total:
-                    for c in range(count):
-                        value = met[c]
-                        if value != 0 and (
-                            best == 0
-                            or coverage[value] > coverage[best]
-                            or (coverage[value] == coverage[best] and value < best)
-                        ):
-                            best = value
-                for c in range(count):
-                    coverage[met[c]] = 0
-                out[z, y, x] = best
-
-
-@njit(cache=True, nogil=True)
-def _nearest(flat, shape, steps, flipped, to_input, lut, ignore, out):  # type: ignore[no-untyped-def]
-    nz, ny, nx = out.shape
-    position = np.empty(3)
-    index = np.empty(3, dtype=np.int64)
-    for z in range(nz):
-        for y in range(ny):
-            for x in range(nx):
-                _position(to_input, float(x), float(y), float(z), position)
-                if not _inside(position, shape):
-                    out[z, y, x] = ignore
-                    continue
-                for axis in range(3):
-                    n = shape[axis]
-                    i = min(max(int(np.ceil(position[axis] - 0.5)), 0), n - 1)
-                    index[axis] = n - 1 - i if flipped[axis] else i
-                out[z, y, x] = lut[flat[index[0] * steps[0] + index[1] * steps[1] + index[2]]]

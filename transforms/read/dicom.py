@@ -367,7 +367,7 @@ def open_instance(data: Bytes, *, path: str, file_bytes: int) -> Opened:
         spacing_between_slices=values.number(ds, "SpacingBetweenSlices"),
         pet=pet.pet_fields(ds) if modality == "PT" else None,
         mosaic=csa.mosaic_of(ds) if "MOSAIC" in image_type else None,
-        frames=functional_groups.frames_of(ds),
+        frames=functional_groups.frames_of(ds) if sop_class in _ENHANCED or frames > 1 else (),
         burned_in=values.text(ds, "BurnedInAnnotation") == "YES",
     )
     return Opened(instance, syntax, pixel_offset, pixel_length)

@@ -14,10 +14,11 @@ from mdfp import geometry
 from schemas.case import CaseImage
 from schemas.reasons import Reason
 from schemas.recipe import Recipe, ReferenceGrid
+from transforms.labels.shared import nearest, vote
 from transforms.normalise.grid import OutputGrid, output_grid
 from transforms.normalise.image import normalise_image
 from transforms.normalise.resample import resample
-from transforms.normalise.shared_grid import extent, nearest, owners, reference_image, sample, shared_grid, vote
+from transforms.normalise.shared_grid import extent, owners, reference_image, sample, shared_grid
 from transforms.rejected import Rejected
 from transforms.volume import Volume
 

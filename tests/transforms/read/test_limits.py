@@ -102,7 +102,7 @@ def test_a_stream_holds_at_most_what_deflate_can():
 
 
 def test_a_deflated_data_set_is_held_to_a_limit(monkeypatch):
-    monkeypatch.setattr("transforms.read.deflated.MAX_DEFLATED_BYTES", 1 << 20)
+    monkeypatch.setattr("transforms.read.deflated.MAX_INFLATED_BYTES", 1 << 20)
     ds = series.dataset("deflated", 0)
     ds.PixelData = bytes(2 << 20)
     data = series.encoded(ds, series.DEFLATED)
