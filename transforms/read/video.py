@@ -177,6 +177,8 @@ def _opened(file: Any) -> Iterator[tuple[Any, Callable[[], Iterator[Any]]]]:
 
 def _said(stream: Any, packets: Callable[[], Iterator[Any]]) -> _Said:
     context = stream.codec_context
+    if context is None:
+        raise Rejected(Reason.UNSUPPORTED, "a film in an encoding that there is no decoder for")
     pixel_format = context.pix_fmt
     if pixel_format not in (*_GREY, *_PLANAR, *_PACKED):
         raise Rejected(
