@@ -173,8 +173,9 @@ def draw_contact_sheet(
 def _caption(sample: Sample) -> str:
     image = _volume_of(sample)
     if image is None:
-        sizes = ("x".join(str(n) for n in i.stored.shape) for i in sample.images)
-        return f"{sample.split}   {', '.join(sizes)} pixels   {sample.license}"
+        sizes = (dict(zip(i.axes, i.stored.shape, strict=True)) for i in sample.images)
+        told = (f"{n['x']} x {n['y']}" + (f", {n['t']} frames" if "t" in n else "") for n in sizes)
+        return f"{sample.split}   {'; '.join(told)} pixels   {sample.license}"
     shape = " x ".join(str(n) for n in image.stored.shape[::-1])
     spacing = " x ".join(f"{s:g}" for s in image.stored.spacing_xyz_mm or ())
     return f"{sample.split}   {shape} voxels   {spacing} mm   {sample.license}"

@@ -79,6 +79,9 @@ def test_a_contact_sheet_shows_each_source_by_its_richest_sample(samples) -> Non
 
 def test_samples_without_a_volume_show_their_first_picture(make_sample, with_image) -> None:
     flat = with_image(make_sample(0), axes="yx")
+    (image, *_) = flat.images
+    flat = with_image(flat, stored=replace(image.stored, shape=(20, 30), spacing_xyz_mm=None, affine_ras=None))
+    assert pictures._caption(flat).startswith(f"{flat.split}   30 x 20 pixels")  # x, y, as people say sizes
     drawn = pictures.draw(
         flat, lambda sample, image: (np.arange(600, dtype=np.uint8).reshape(20, 30), []), caption="words"
     )

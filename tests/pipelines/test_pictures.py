@@ -292,7 +292,7 @@ def test_what_may_name_a_person_needs_a_line_in_the_recipe(recipe, line, raw, tm
     assert not [f for f in files if b"normal size" in f.read_bytes()]
 
 
-def test_the_same_pictures_give_the_same_bytes_beside_broken_ones_or_not(few_shot, raw, tmp_path, digests_of):
+def test_the_same_pictures_give_the_same_bytes_again(few_shot, raw, tmp_path, digests_of):
     _, _, out = few_shot
     build(RECIPES / "few-shot.yaml", raw, tmp_path / "again")
     assert digests_of(tmp_path / "again") == digests_of(out)
