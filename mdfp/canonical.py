@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
 from collections.abc import Mapping
 from typing import Any
+
+_AS_THEY_ARE = frozenset({str, int, bool, type(None)})
+"""Types that are JSON already; most values of a record are of these, and are looked at first."""
 
 
 def plain(value: Any) -> Any:
@@ -17,8 +21,15 @@ def plain(value: Any) -> Any:
         ValueError: a float is not finite (JSON has no word for it).
         TypeError: a type that has no JSON form.
     """
+    kind: Any = type(value)
+    if kind in _AS_THEY_ARE:
+        return value
+    if kind is float:
+        return _finite(value)
+    if kind is tuple:
+        return [plain(v) for v in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {name: plain(getattr(value, name)) for name in _names(kind)}
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
@@ -32,10 +43,20 @@ def plain(value: Any) -> Any:
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
-        if not math.isfinite(value):
-            raise ValueError(f"canonical JSON holds finite numbers only, found {value}")
-        return float(value)
-    raise TypeError(f"no canonical JSON form for {type(value).__name__}")
+        return _finite(float(value))
+    raise TypeError(f"no canonical JSON form for {kind.__name__}")
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"canonical JSON holds finite numbers only, found {value}")
+    return value
+
+
+@functools.cache
+def _names(kind: Any) -> tuple[str, ...]:
+    """Fields of a dataclass."""
+    return tuple(f.name for f in dataclasses.fields(kind))
 
 
 def dumps(value: Any) -> bytes:

@@ -86,8 +86,9 @@ def statements(
         drawn: structures with voxels on the native grid.
         known: the ontology.
     """
-    whole = {s: _direct(s, looked, drawn, known) for s in known}
-    return {s: _statement(s, whole, known) for s in structures}
+    wider = {s: _wider(s, known) for s in structures}
+    whole = {s: _direct(s, looked, drawn, known) for s in {*wider, *(w for ws in wider.values() for w in ws)}}
+    return {s: _statement(s, ws, whole) for s, ws in wider.items()}
 
 
 def _direct(structure: str, looked: frozenset[str], drawn: frozenset[str], known: Ontology) -> State:
@@ -101,15 +102,20 @@ def _direct(structure: str, looked: frozenset[str], drawn: frozenset[str], known
     return State.PRESENT if State.PRESENT in parts else State.ABSENT
 
 
-def _statement(structure: str, whole: Mapping[str, State], known: Ontology) -> Statement:
+def _statement(structure: str, wider: Iterable[str], whole: Mapping[str, State]) -> Statement:
     if whole[structure] != State.UNKNOWN:
         return Statement(whole[structure])
-    for wider in _walk(structure, lambda s: known[s].is_a + known[s].part_of):
-        if whole[wider] == State.PRESENT:
-            return Statement(State.MERGED, wider)
-        if whole[wider] == State.ABSENT:
+    for w in wider:
+        if whole[w] == State.PRESENT:
+            return Statement(State.MERGED, w)
+        if whole[w] == State.ABSENT:
             return Statement(State.ABSENT)
     return UNKNOWN
+
+
+def _wider(structure: str, known: Ontology) -> tuple[str, ...]:
+    """What this one is a kind or a part of, nearest first."""
+    return _walk(structure, lambda s: known[s].is_a + known[s].part_of)
 
 
 def made_up_of(structure: str, known: Ontology) -> tuple[str, ...]:
@@ -120,7 +126,7 @@ def made_up_of(structure: str, known: Ontology) -> tuple[str, ...]:
     return WHOLES.get(structure, ())
 
 
-def _walk(start: str, step: Callable[[str], tuple[str, ...]]) -> Iterable[str]:
+def _walk(start: str, step: Callable[[str], tuple[str, ...]]) -> tuple[str, ...]:
     """Everything that `step` leads to, nearest first."""
     seen: dict[str, None] = {}
     queue = list(step(start))

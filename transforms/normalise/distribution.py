@@ -106,11 +106,14 @@ def _counted(array_zyx: npt.NDArray[Any], seen: Survey, level: float, percents: 
 
 def _moments(first: int, counts: npt.NDArray[np.int64]) -> tuple[float, float]:
     """Mean and standard deviation of counted values, from whole numbers: no rounding before the last step."""
-    used = np.flatnonzero(counts).tolist()
-    held = counts[used].tolist()
-    n = sum(held)
-    total = sum(c * v for c, v in zip(held, used, strict=True))
-    squares = sum(c * v * v for c, v in zip(held, used, strict=True))
+    used = np.flatnonzero(counts)
+    held = counts[used]
+    n = int(held.sum())
+    exact = np.int64 if n * len(counts) ** 2 < 1 << 63 else object  # Python's own integers have no end
+    values = used.astype(exact)
+    weighted = held.astype(exact) * values
+    total = int(weighted.sum())
+    squares = int((weighted * values).sum())
     return (first * n + total) / n, math.sqrt((n * squares - total * total) / (n * n))
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mdfp.sample import PERCENTS
-from transforms.normalise.distribution import countable, distribution
+from transforms.normalise.distribution import _moments, countable, distribution
 from transforms.normalise.statistics import body_box, body_threshold, measure
 from transforms.normalise.survey import survey
 
@@ -69,6 +69,15 @@ def test_moments_are_exact_where_their_sums_are_large() -> None:
     n = array.size
     assert dist.mean == dist.body_mean == 65535 * (n - 1) / n
     assert dist.std == dist.body_std == pytest.approx(65535 * math.sqrt((n - 1) / (n * n)), rel=1e-15)
+
+
+def test_moments_of_more_voxels_than_64_bits_hold_the_squares_of_are_exact() -> None:
+    counts = np.zeros(65536, dtype=np.int64)
+    counts[[0, 7, 65535]] = 2**40, 5, 2**41 + 3
+    n, total = 3 * 2**40 + 8, 5 * 7 + (2**41 + 3) * 65535
+    squares = 5 * 49 + (2**41 + 3) * 65535**2
+    assert n * 65536**2 > 2**63
+    assert _moments(-5, counts) == ((-5 * n + total) / n, math.sqrt((n * squares - total * total) / (n * n)))
 
 
 @settings(deadline=None, max_examples=50)
