@@ -203,9 +203,12 @@ def _write(workspace: Workspace, target: Target, grouped: Grouped) -> None:
 
 def _digest(workspace: Workspace, source: str, listing: Sequence[ListedObject]) -> str:
     recipe = workspace.recipe.without_locations()
+    read_by: dict[str, object] = {section: recipe[section] for section in READ_BY if section in recipe}
+    if (temporal := workspace.recipe.temporal_of(source)) != "refuse":
+        read_by["temporal"] = temporal
     content = {
         "source": workspace.sources[source].model_dump(mode="json"),
-        "recipe": {section: recipe[section] for section in READ_BY if section in recipe},
+        "recipe": read_by,
         "patient_key": workspace.keys.fingerprint,
         "listing": [(o.path, o.bytes, o.version) for o in listing],
     }
