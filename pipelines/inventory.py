@@ -26,6 +26,7 @@ from transforms.layouts.group import Counts, Grouped, group
 from transforms.patient_key import KeyReference
 from transforms.plan.inventory import InventoryTable, records_of
 from transforms.publish import table_bytes
+from transforms.read.header import IF_WANTED
 from transforms.references import References
 from transforms.store import ListedObject
 from transforms.take_inventory import (
@@ -156,6 +157,9 @@ def _tell_refused(rejects: Sequence[Reject], console: Console) -> None:
     refused = Counter((r.source, r.detail) for r in rejects if r.reason is Reason.POLICY_REFUSED)
     for (source, detail), count in sorted(refused.items()):
         console.remark(f"{source}: {count} cases left out: {detail}")
+    over_time = Counter(r.source for r in rejects if r.reason is Reason.TEMPORAL and r.detail.count(IF_WANTED))
+    for source, count in sorted(over_time.items()):
+        console.remark(f"{source}: {count} images over time left out; {IF_WANTED}")
 
 
 def _read_headers(

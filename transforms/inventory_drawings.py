@@ -21,7 +21,7 @@ from transforms.layouts.case_files import ArrayFiles, Fault, HeaderFile, KnownLa
 from transforms.layouts.group import to_reject
 from transforms.pseudonym import PatientKeys
 from transforms.read import dicom, drawing
-from transforms.read.header import ReadHeader
+from transforms.read.header import ReadHeader, at_one_moment
 from transforms.read.segment import Drawing, Segment
 from transforms.read.series import SeriesVolume
 from transforms.rejected import Rejected
@@ -203,7 +203,7 @@ def _fault(drawn: Drawing, volume: SeriesCase, source: Source) -> Rejected | Non
 def _known(drawn: Drawing, name: str, volume: SeriesCase, table: LabelTable) -> KnownLabel:
     """The header of a label that lies on its image's grid, with who drew it."""
     header = replace(
-        volume.found.header,
+        at_one_moment(volume.found.header),
         name=name,
         format=drawn.format,
         dtype="uint8",
