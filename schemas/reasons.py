@@ -57,8 +57,7 @@ class Reason(StrEnum):
     TILTED = "tilted", "the slices lean from their normal by more than deskewing can mend"
     TEMPORAL = (
         "temporal",
-        "several time points at each position, which the recipe does not take (temporal: keep or split) or that cannot be "
-        "told apart",
+        "several time points at each position: not taken by the recipe (temporal: keep or split), or not to be told apart",
     )
     MULTIFRAME = "multiframe", "several frames in one instance, which does not say where they lie"
 

@@ -92,9 +92,7 @@ def _moment(files: CaseFiles, counts: dict[str, int], number: int, count: int) -
     return replace(files, images=chosen(files.images), labels=chosen(files.labels), moment=number)
 
 
-def _described(
-    found: Inventoried, files: CaseFiles, counts: dict[str, int], number: int, count: int
-) -> Inventoried:
+def _described(found: Inventoried, files: CaseFiles, counts: dict[str, int], number: int, count: int) -> Inventoried:
     """What was found of one time point, with the finding that it is one and the time to inflate the others."""
     if found.case is None:
         return found

@@ -114,7 +114,9 @@ def _merged_counts(surveys: Sequence[Survey]) -> Counts | None:
     return low, held
 
 
-def each(array: npt.NDArray[Any], shape_zyx: tuple[int, ...], make: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> Any:
+def each(
+    array: npt.NDArray[Any], shape_zyx: tuple[int, ...], make: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
+) -> Any:
     """What `make` gives of each volume, in one array."""
     if array.ndim == 3:
         return make(array)

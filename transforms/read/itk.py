@@ -82,8 +82,8 @@ def header(
         over_time: whether such a file is taken whole.
 
     Raises:
-        Rejected: as `parse_header`, `check_extent` and `check_affine` do; TEMPORAL, several time points; TOO_LARGE, UNREADABLE, bytes to skip;
-            TRUNCATED, EXPANSION, the voxels that follow the header cannot be in the file.
+        Rejected: as `parse_header`, `check_extent` and `check_affine` do; TEMPORAL, several time points; TOO_LARGE,
+            UNREADABLE, bytes to skip; TRUNCATED, EXPANSION, the voxels that follow the header cannot be in the file.
     """
     h = _checked(prefix, limits)
     if not over_time:
@@ -146,7 +146,9 @@ def _checked(prefix: bytes, limits: Limits) -> TextHeader:
 def read(
     data: Bytes, *, beside: Mapping[str, Bytes] | None = None, limits: Limits, component: int | None = None
 ) -> Volume:
-    """The volume, or of several time points the one that `component` says. Its array is a view of the buffer, but for big-endian or unaligned voxels.
+    """The volume, or of several time points the one that `component` says.
+
+    Its array is a view of the buffer, but for big-endian or unaligned voxels.
 
     Args:
         data: the whole file with the header.

@@ -129,10 +129,11 @@ def diagnose(instances: Sequence[Instance], *, name: str = "image", temporal: Te
                         found.append(([number, t], replace(moment, moment=(number, t))))
                 continue
             slices, suv = to_suv(_whole(piece))
-            if piece.temporal:
-                volume = _kept(slices, name, left_out, among, suv)
-            else:
-                volume = _volume([measure(slices)], name, left_out, among, suv)
+            volume = (
+                _kept(slices, name, left_out, among, suv)
+                if piece.temporal
+                else _volume([measure(slices)], name, left_out, among, suv)
+            )
             numbers = sorted(i.frame or 0 for i in piece.instances)
             found.append((numbers, _numbered(volume, piece, fit)))
         except Rejected as verdict:
