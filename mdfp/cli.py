@@ -226,8 +226,6 @@ def show(
         label = flatten([sample.label(layer) for layer in layers]) if layers else None
         names = {e.value: e.structure for e in opened.palette}
     caption = f"{key} · {record.source} · {name}"
-    if over_time:
-        caption += f" · {frame_caption(record.image(name))}"
     if over_time or record.image(name).axes == "zyx":
         drawn = sample_view(record.image(name), shown, label, names=names, caption=caption)
     else:

@@ -144,8 +144,8 @@ def sample_view(
 
     Args:
         image: the record of the image.
-        stored_zyx: shape (z, y, x), stored numbers; of an image over time (t, z, y, x), whose middle time point is shown and
-            told in the caption, or one of its time points.
+        stored_zyx: shape (z, y, x), stored numbers; of an image over time (t, z, y, x), or of its `shown_frame` alone. Which
+            it is stands in the caption.
         label_zyx: see `orthoview`.
         names: see `orthoview`.
         focus: see `orthoview`.
@@ -158,8 +158,8 @@ def sample_view(
     spacing = image.stored.spacing_xyz_mm
     if image.axes not in ("zyx", "tzyx") or spacing is None:
         raise ValueError(f"a picture of three planes needs a volume (axes zyx) with a spacing, found axes {image.axes}")
-    if image.axes == "tzyx" and stored_zyx.ndim == 4:
-        stored_zyx = stored_zyx[shown_frame(image)]
+    if image.axes == "tzyx":
+        stored_zyx = stored_zyx[shown_frame(image)] if stored_zyx.ndim == 4 else stored_zyx
         caption = f"{caption}   {frame_caption(image)}" if caption else frame_caption(image)
     lower, upper = ((v - image.offset) / image.scale for v in default_window(image))
     return orthoview(

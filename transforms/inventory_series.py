@@ -99,7 +99,9 @@ def inventory_series(
     policy: Policy = NOTHING,
     temporal: Temporal = "refuse",
 ) -> list[Inventoried]:
-    """Cases of everything with one `group_key`, in any order. Every object is in exactly one of the results.
+    """Cases of everything with one `group_key`, in any order.
+
+    Every object is in exactly one of the results, but for what several time points share: a label, frames of one object.
 
     Args:
         group: instances, and labels that their paths join to them.
