@@ -69,7 +69,7 @@ class Crops:
         ignore: number in the class mask for voxels that cannot be told.
         frames: time points to take of an image over time. 1: one is drawn, and the crop is as that of a volume. A number n:
             n that follow each other, from a drawn one, on an axis of their own; `"all"`: all of them. The same are taken of
-            all images of a crop, and the class mask is that of each of them.
+            all images over time of a crop, and the class mask is that of each of them.
     """
 
     size_zyx: int | Sequence[int]
@@ -163,15 +163,15 @@ class Crops:
         counts = {n: r.stored.shape[0] for n in names if (r := sample.record.image(n)).axes == "tzyx"}
         if not counts and self.frames == 1:
             return [None] * self.per_visit
-        if len(counts) < len(names) and (counts or self.frames != 1):
+        if len(counts) < len(names) and self.frames != 1:
             axes = {n: sample.record.image(n).axes for n in names}
             raise UsageError(f"{sample.key}: frames={self.frames!r} needs images over time (axes tzyx), found {axes}")
         if len(set(counts.values())) > 1:
             raise UsageError(f"{sample.key}: crops of several images need one number of time points, found {counts}")
-        total = counts[names[0]]
+        total = next(iter(counts.values()))
         wanted = total if self.frames == "all" else self.frames
         if wanted > total:
-            raise UsageError(f"{sample.key}: frames is {wanted}, {names[0]} has {total} time points")
+            raise UsageError(f"{sample.key}: frames is {wanted}, {next(iter(counts))} has {total} time points")
         starts = (draws.below(total - wanted + 1) for _ in range(self.per_visit))
         return [(start, start + wanted) for start in starts]
 
@@ -220,13 +220,18 @@ class Crops:
     def _images_over_time(
         self, sample: OpenSample, names: Sequence[str], cuts: Sequence[Cut], times: Sequence[tuple[int, int]]
     ) -> list[npt.NDArray[Any]]:
-        """As `_images`, with an axis of time behind that of the images unless one time point is asked for."""
+        """As `_images`, with an axis of time behind that of the images unless one time point is asked for.
+
+        A volume beside images over time is taken as it is: then one time point is asked for.
+        """
         stored = self.values == "stored"
         dtype = np.dtype(sample.record.image(names[0]).dtype) if stored else np.dtype(np.float32)
         images = [np.empty((len(names), b - a, *self.size), dtype=dtype) for a, b in times]
         boxes = [spread(cut.inner, t) for cut, t in zip(cuts, times, strict=True)]
         for channel, name in enumerate(names):
-            parts = sample.image_parts(boxes, name, values=self.values)
+            still = sample.record.image(name).axes == "zyx"
+            found = sample.image_parts([cut.inner for cut in cuts] if still else boxes, name, values=self.values)
+            parts = [part[np.newaxis] for part in found] if still else found
             for image, part, cut in zip(images, parts, cuts, strict=True):
                 for whole, moment in zip(image[channel], part, strict=True):
                     whole[cut.at] = moment

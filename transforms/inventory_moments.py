@@ -1,13 +1,15 @@
 """Inventory of file cases whose images are over time, where each time point is to be a case of its own.
 
 A case is split only where its images over time have one number of time points: then the first time point of one belongs to
-the first of the other. Images without time go with each of them, and so do labels; labels over time are split alike. All
-time points are of one patient, so no split or fold parts them. Each is read from the whole file again.
+the first of the other. The labels of these images go with each time point; labels over time are split alike. Images without
+time stay a case of their own, so that no image is there twice. All are of one patient, so no split or fold parts them. Each
+time point is read from the whole file again.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
@@ -63,10 +65,26 @@ def inventory_moments(
         fault = Fault(Reason.TEMPORAL, detail, files.images[0].objects[0][0].path, "case")
         return [taken(replace(files, faults=(*files.faults, fault)))]
     (count,) = of_images
-    moments = [taken(_moment(files, counts, number, count)) for number in range(count)]
+    still = {i.name for i in files.images if counts[i.record_name] == 1}
+    rest = [taken(_with_images(files, still))] if still else []
+    moving = _with_images(files, {i.name for i in files.images} - still)
+    moments = [taken(_moment(moving, counts, number, count)) for number in range(count)]
     if all(m.case is None for m in moments):
-        return moments[:1]
-    return [_described(m, files, counts, n, count) for n, m in enumerate(moments)]
+        return [*rest, *moments[:1]]
+    return [*rest, *(_described(m, moving, n, count) for n, m in enumerate(moments))]
+
+
+def _with_images(files: CaseFiles, names: Collection[str]) -> CaseFiles:
+    """The case with some of its images, and with what belongs to them or to the whole case."""
+    told = files.told
+    if told is not None:
+        annotations, fractions = (
+            tuple(a for a in those if a.image is None or a.image in names)
+            for those in (told.annotations, told.fractions)
+        )
+        told = replace(told, annotations=annotations, fractions=fractions)
+    images = tuple(i for i in files.images if i.name in names)
+    return replace(files, images=images, labels=tuple(x for x in files.labels if x.image in names), told=told)
 
 
 def _time_points(files: ArrayFiles, store: SourceStore) -> int:
@@ -92,11 +110,11 @@ def _moment(files: CaseFiles, counts: dict[str, int], number: int, count: int) -
     return replace(files, images=chosen(files.images), labels=chosen(files.labels), moment=number)
 
 
-def _described(found: Inventoried, files: CaseFiles, counts: dict[str, int], number: int, count: int) -> Inventoried:
+def _described(found: Inventoried, files: CaseFiles, number: int, count: int) -> Inventoried:
     """What was found of one time point, with the finding that it is one and the time to inflate the others."""
     if found.case is None:
         return found
-    over = {i.name for i in files.images if counts[i.record_name] == count}
+    over = {i.name for i in files.images}
     told = tuple(Finding("temporal", n, f"time point {number + 1} of {count}") for n in sorted(over))
     headers = [i.header for i in found.case.images if i.header.name in over]
     one = sum(math.prod(h.shape) * np.dtype(h.dtype).itemsize for h in headers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zlib
 from collections import Counter
 from pathlib import Path
 
@@ -45,7 +46,10 @@ NIFTI_SOURCE = {
     "patient": {"namespace": "over", "id": "{case}"},
     "layout": {
         "kind": "paired",
-        "images": [{"name": "mr", "modality": "MR", "path": "{case}.nii.gz"}],
+        "images": [
+            {"name": "mr", "modality": "MR", "path": "{case}.nii.gz"},
+            {"name": "t1", "modality": "MR", "path": "{case}_t1.nii.gz", "optional": True},
+        ],
         "labels": [{"table": "organs", "image": "mr", "path": "{case}_seg.nii.gz"}],
     },
     "labels": {"organs": {"origin": "expert", "values": {0: "background", 1: "liver"}}},
@@ -62,7 +66,7 @@ DICOM_SOURCE = {
 
 def voxels(case: str, times: int) -> np.ndarray:
     """(x, y, z, t) int16, another range at each time."""
-    rng = np.random.default_rng(len(case) + times)
+    rng = np.random.default_rng(zlib.crc32(case.encode()))
     image = rng.integers(0, 300, (*SHAPE_XYZ, times)) + 100 * np.arange(times)
     return image.astype(np.int16)
 
@@ -92,7 +96,8 @@ def write_slice(path: Path, t: int, z: int) -> None:
 def raw(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("over-time")
     (root / "nifti").mkdir()
-    for case, times in (("bold", TIMES), ("still", 1)):
+    nib.save(nib.Nifti1Image(voxels("t1", 1)[..., 0], AFFINE), root / "nifti" / "pair_t1.nii.gz")
+    for case, times in (("bold", TIMES), ("still", 1), ("pair", TIMES)):
         data = voxels(case, times)
         image = nib.Nifti1Image(data if times > 1 else data[..., 0], AFFINE)
         image.header.set_xyzt_units("mm", "sec")
@@ -170,12 +175,12 @@ def test_a_source_may_differ_from_the_recipe(raw, tmp_path):
     take_inventory(workspace, Engine(1), QUIET)
     found = read_inventory(workspace)
     assert set(found.deciding["case_id"].to_pylist()) == {"over-nifti-still", "over-dicom-scan"}
-    assert [r.source for r in found.rejects] == ["over-nifti"]
+    assert [r.source for r in found.rejects] == ["over-nifti"] * 2
 
 
 def test_kept_images_have_their_voxels_and_their_place(kept):
     assert verify(kept) == []
-    assert {s.key for s in kept.samples} == {"over-nifti-bold", "over-nifti-still", "over-dicom-scan"}
+    assert {s.key for s in kept.samples} == {f"over-nifti-{n}" for n in ("bold", "still", "pair")} | {"over-dicom-scan"}
     sample = kept.sample("over-nifti-bold")
     record = sample.record.image()
     assert (record.axes, record.stored.shape) == ("tzyx", (TIMES, 11, 13, 16))
@@ -254,8 +259,20 @@ def test_places_do_not_depend_on_what_is_taken_of_time(kept):
     assert boxes[0] == boxes[1] == boxes[2]
 
 
+def test_a_volume_beside_an_image_over_time_is_taken_with_each_time_point(kept):
+    sample, truth = kept.sample("over-nifti-pair"), canonical("pair", TIMES)
+    crops = Crops((6, 7, 8), images=("mr", "t1"), space=["liver"], values="stored", per_visit=3)
+    for crop in crops.cut(sample, seed=5, epoch=1):
+        (first, _), (z, y, x, *_) = crop.frames, crop.box
+        np.testing.assert_array_equal(crop.image[0], truth[first, z : z + 6, y : y + 7, x : x + 8])
+        np.testing.assert_array_equal(crop.image[1], canonical("t1", 1)[0, z : z + 6, y : y + 7, x : x + 8])
+    with pytest.raises(UsageError, match="needs images over time"):
+        Crops(6, images=("mr", "t1"), frames=2, labels=False).cut(sample, seed=5, epoch=1)
+
+
 def test_volumes_and_images_over_time_make_one_batch(kept):
-    (batch,) = kept.loader("train", seed=1, batch=3, crops=Crops(4, labels=False))
+    crops = Crops(4, labels=False, images=("mr",))
+    (batch,) = kept.loader(kept.samples.where(source="over-nifti"), seed=1, batch=3, crops=crops)
     assert batch["image"].shape == (3, 1, 4, 4, 4)
     assert "frames" not in batch
     with pytest.raises(UsageError, match="needs images over time"):
@@ -291,7 +308,9 @@ def test_a_picture_says_which_time_point_it_is(kept, tmp_path):
 def test_split_time_points_are_cases_of_one_patient(split, kept):
     assert verify(split) == []
     found = Counter(s.key.rpartition("-t")[0] for s in split.samples if s.source == "over-nifti")
-    assert found == {"over-nifti-bold": TIMES, "": 1}
+    assert found == {"over-nifti-bold": TIMES, "over-nifti-pair": TIMES, "": 2}
+    assert [i.name for i in split.sample("over-nifti-pair-t001").record.images] == ["mr"]
+    assert [i.name for i in split.sample("over-nifti-pair").record.images] == ["t1"]
     assert {s.key for s in split.samples if s.source == "over-dicom"} == {
         f"over-dicom-scan-t{t:03d}" for t in range(MOMENTS)
     }

@@ -95,16 +95,17 @@ def test_split_into_cases_of_one_patient(tmp_path, masks):
     made = source(["bold", "t1"], split={"a": "test"})
     found = take(tmp_path, made, temporal="split")
     cases = [f.case for f in found]
-    assert [c.case_id for c in cases] == ["toy-a-t000", "toy-a-t001", "toy-a-t002", "toy-b"]
-    assert {c.patient for c in cases[:3]} == {KEYS.patient("toy", "a")}
-    assert {c.split for c in cases[:3]} == {"test"}
-    for t, (case, result) in enumerate(zip(cases[:3], found, strict=False)):
-        bold, t1 = case.images
-        assert (bold.header.component, bold.header.axes, t1.header.component) == (t, "zyx", None)
+    assert [c.case_id for c in cases] == ["toy-a", "toy-a-t000", "toy-a-t001", "toy-a-t002", "toy-b"]
+    assert {c.patient for c in cases[:4]} == {KEYS.patient("toy", "a")}
+    assert {c.split for c in cases[:4]} == {"test"}
+    assert ([i.header.name for i in cases[0].images], cases[0].labels) == (["t1"], ())
+    for t, (case, result) in enumerate(zip(cases[1:4], found[1:], strict=False)):
+        (bold,) = case.images
+        assert (bold.header.component, bold.header.axes) == (t, "zyx")
         assert case.labels[0].header.component == (t if masks == 3 else None)
         assert [f.detail for f in case.findings if f.code == "temporal"] == [f"time point {t + 1} of 3"]
         assert {o.case_id for o in result.objects} == {case.case_id}
-        assert {o.path for o in result.objects} == {"a/bold.nii", "a/t1.nii", "a/organs.nii"}
+        assert {o.path for o in result.objects} == {"a/bold.nii", "a/organs.nii"}
 
 
 def test_images_of_different_numbers_of_time_points_are_not_paired(tmp_path):
