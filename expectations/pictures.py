@@ -23,6 +23,8 @@ Read = Callable[[Sample, SampleImage], tuple[npt.NDArray[Any], Sequence[npt.NDAr
 PER_SAMPLE = frozenset({"samples", "images", "masks", "structures", "sides"})
 """Tables whose rows are called after the key of a sample."""
 
+_VOLUMES = ("zyx", "tzyx")
+
 MAX_UNTROUBLED = 6
 """Samples without a failed expectation that are shown, for the change of a volume alone."""
 
@@ -120,7 +122,7 @@ def draw(
 
 def _draw_flat(sample: Sample, read: Read, caption: str, edge_px: int) -> Any | None:
     """The first picture or film of a sample."""
-    image = next((i for i in sample.images if i.axes != "zyx"), None)
+    image = next((i for i in sample.images if i.axes not in _VOLUMES), None)
     if image is None:
         return None
     stored, _ = read(sample, image)
@@ -129,7 +131,7 @@ def _draw_flat(sample: Sample, read: Read, caption: str, edge_px: int) -> Any | 
 
 def _volume_of(sample: Sample) -> SampleImage | None:
     """The volume to show: the first that has a mask, else the first."""
-    volumes = [i for i in sample.images if i.axes == "zyx" and i.stored.spacing_xyz_mm is not None]
+    volumes = [i for i in sample.images if i.axes in _VOLUMES and i.stored.spacing_xyz_mm is not None]
     masked = {label.image for label in sample.labels}
     return next((i for i in volumes if i.name in masked), volumes[0] if volumes else None)
 
@@ -176,6 +178,6 @@ def _caption(sample: Sample) -> str:
         sizes = (dict(zip(i.axes, i.stored.shape, strict=True)) for i in sample.images)
         told = (f"{n['x']} x {n['y']}" + (f", {n['t']} frames" if "t" in n else "") for n in sizes)
         return f"{sample.split}   {'; '.join(told)} pixels   {sample.license}"
-    shape = " x ".join(str(n) for n in image.stored.shape[::-1])
+    shape = " x ".join(str(n) for n in image.stored.shape[:-4:-1])
     spacing = " x ".join(f"{s:g}" for s in image.stored.spacing_xyz_mm or ())
     return f"{sample.split}   {shape} voxels   {spacing} mm   {sample.license}"

@@ -140,9 +140,10 @@ class Summary:
         source = whole(table["source"]).take(pa.array(n.parent))
         names, (line,) = codes(pc.binary_join_element_wise(source, n.field("modality"), " "))
         native, stored = n.field("native", "spacing_xyz_mm"), n.field("stored", "spacing_xyz_mm")
-        is_volume = flags(pc.equal(n.field("axes"), "zyx"))
+        is_volume, over_time = (flags(pc.equal(n.field("axes"), axes)) for axes in ("zyx", "tzyx"))
         shape, mm = matrix(n.field("stored", "shape"), 3), matrix(stored, 3)
         shape[~is_volume] = np.nan
+        shape[over_time] = matrix(n.field("stored", "shape"), 4)[over_time, 1:]
         columns = {
             "native smallest": lowest(native),
             "native largest": highest(native),

@@ -206,7 +206,7 @@ def show(
 ) -> None:
     """Draw a sample: axial, coronal and sagittal slices with its labels, or a picture with its boxes; and what is known."""
     from mdfp.flat_picture import flat_view
-    from mdfp.picture import flatten, png, sample_view
+    from mdfp.picture import flatten, frame_caption, png, sample_view, shown_frame
 
     opened = mdfp.open(corpus, number)
     sample = opened.sample(key)
@@ -215,7 +215,8 @@ def show(
     target = output or Path(f"{key}.png")
     if target.exists() and not force:
         raise UsageError(f"{target}: there already; give another name with -o, or --force to write over it")
-    shown = sample.image(name, values="stored")
+    over_time = name is not None and record.image(name).axes == "tzyx"
+    shown = sample.image(name, values="stored", frame=shown_frame(record.image(name)) if over_time else None)
     layers = [entry.layer for entry in record.labels if entry.image == name]
     if space:
         asked = opened.label_space(_names(space))
@@ -225,7 +226,7 @@ def show(
         label = flatten([sample.label(layer) for layer in layers]) if layers else None
         names = {e.value: e.structure for e in opened.palette}
     caption = f"{key} · {record.source} · {name}"
-    if record.image(name).axes == "zyx":
+    if over_time or record.image(name).axes == "zyx":
         drawn = sample_view(record.image(name), shown, label, names=names, caption=caption)
     else:
         drawn = flat_view(record.image(name), shown, record.annotations, caption=caption)
@@ -237,9 +238,10 @@ def show(
     out = _console()
     grid = record.image(name).stored
     out.print(f"{key}: {record.split}, {record.source}, {record.license}, {'+'.join(record.modalities)}")
-    if record.image(name).axes == "zyx":
-        shape = "×".join(map(str, reversed(grid.shape)))
-        out.print(f"{name}: {shape} voxels, {grid.spacing_xyz_mm} mm (x, y, z), {grid.orientation}")
+    if over_time or record.image(name).axes == "zyx":
+        shape = "×".join(map(str, reversed(grid.shape[-3:])))
+        times = f" at {grid.shape[0]} time points, {frame_caption(record.image(name))} drawn" if over_time else ""
+        out.print(f"{name}: {shape} voxels, {grid.spacing_xyz_mm} mm (x, y, z), {grid.orientation}{times}")
     else:
         spacing = f"{grid.spacing_xyz_mm} mm (x, y)" if grid.spacing_xyz_mm else "spacing unknown"
         out.print(f"{name}: {record.image(name).axes} {'×'.join(map(str, grid.shape))}, {spacing}")
@@ -359,9 +361,10 @@ def _names(space: str) -> list[str]:
 
 
 def _shape(image: SampleImage) -> str:
-    """Voxels of a volume along x, y, z; of pictures and films the array's own order, named."""
-    if image.axes == "zyx":
-        return "×".join(str(n) for n in reversed(image.stored.shape))
+    """Voxels of a volume along x, y, z, and of an image over time also t; of others the array's own order, named."""
+    if image.axes in ("zyx", "tzyx"):
+        times = f" at {image.stored.shape[0]} times" if image.axes == "tzyx" else ""
+        return "×".join(str(n) for n in reversed(image.stored.shape[-3:])) + times
     return f"{'×'.join(str(n) for n in image.stored.shape)} {image.axes}"
 
 

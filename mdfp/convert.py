@@ -1,7 +1,8 @@
 """Volumes for other libraries, each with its own idea of axes and world.
 
 All take `array_zyx`, shape (z, y, x), and `affine_ras`, voxel index (x, y, z) → world mm in RAS, as `OpenSample.image` and
-`OpenSample.affine` give them. The array is copied where the other library wants another order in memory.
+`OpenSample.affine` give them; or an image over time (t, z, y, x), which NIfTI and ITK have as a fourth axis, and MONAI and
+TorchIO as channels. The array is copied where the other library wants another order in memory.
 """
 
 from __future__ import annotations
@@ -19,15 +20,20 @@ SHEAR_DEG = 0.01
 
 
 def _volume(array_zyx: npt.NDArray[Any], affine_ras: Affine | None) -> Affine:
-    if array_zyx.ndim != 3:
-        raise UsageError(f"expected a volume (z, y, x), found shape {array_zyx.shape}")
+    if array_zyx.ndim not in (3, 4):
+        raise UsageError(f"expected a volume (z, y, x), or (t, z, y, x), found shape {array_zyx.shape}")
     if affine_ras is None:
         raise UsageError("the volume has no affine: nothing is known of where its voxels are")
     return np.asarray(affine_ras, dtype=np.float64)
 
 
-def to_nibabel(array_zyx: npt.NDArray[Any], affine_ras: Affine | None) -> Any:
-    """`nibabel.Nifti1Image`: array (x, y, z), affine to RAS; sform and qform both say where it lies (scanner).
+def to_nibabel(array_zyx: npt.NDArray[Any], affine_ras: Affine | None, *, frame_time_ms: float | None = None) -> Any:
+    """`nibabel.Nifti1Image`: array (x, y, z) or (x, y, z, t), affine to RAS; sform and qform both say where it lies (scanner).
+
+    Args:
+        array_zyx: see the module.
+        affine_ras: see the module.
+        frame_time_ms: between time points, where it is known; else the header names no unit of time.
 
     Raises:
         UsageError: not a volume, or none with an affine.
@@ -37,8 +43,10 @@ def to_nibabel(array_zyx: npt.NDArray[Any], affine_ras: Affine | None) -> Any:
     require("nibabel", "convert")
     import nibabel
 
-    image = nibabel.Nifti1Image(array_zyx.transpose(2, 1, 0), affine, dtype=array_zyx.dtype)
-    image.header.set_xyzt_units("mm")
+    image = nibabel.Nifti1Image(array_zyx.T, affine, dtype=array_zyx.dtype)
+    image.header.set_xyzt_units("mm", None if frame_time_ms is None else "msec")
+    if frame_time_ms is not None and array_zyx.ndim == 4:
+        image.header.set_zooms((*image.header.get_zooms()[:3], frame_time_ms))
     image.set_sform(affine, code=1)
     # A sheared affine has no quaternion; its sform alone is right.
     image.set_qform(affine, code=1 if shear_deg(affine) < SHEAR_DEG else 0, strip_shears=True)
@@ -46,7 +54,7 @@ def to_nibabel(array_zyx: npt.NDArray[Any], affine_ras: Affine | None) -> Any:
 
 
 def to_sitk(array_zyx: npt.NDArray[Any], affine_ras: Affine | None) -> Any:
-    """`SimpleITK.Image`: size (x, y, z), origin and direction in LPS.
+    """`SimpleITK.Image`: size (x, y, z) or (x, y, z, t), origin and direction in LPS; time with the step 1.
 
     Raises:
         UsageError: not a volume, none with an affine, or one whose axes are not at right angles.
@@ -61,15 +69,18 @@ def to_sitk(array_zyx: npt.NDArray[Any], affine_ras: Affine | None) -> Any:
     import SimpleITK
 
     lps = lps_to_ras(affine)  # its own inverse
-    image = SimpleITK.GetImageFromArray(array_zyx)
-    image.SetSpacing(spacing_xyz_mm(lps))
-    image.SetOrigin(tuple(float(v) for v in lps[:3, 3]))
-    image.SetDirection(tuple(float(v) for v in direction(lps).reshape(-1)))
+    axes = array_zyx.ndim
+    image = SimpleITK.GetImageFromArray(array_zyx, isVector=False)
+    turned = np.eye(axes)
+    turned[:3, :3] = direction(lps)
+    image.SetSpacing((*spacing_xyz_mm(lps), 1.0)[:axes])
+    image.SetOrigin((*(float(v) for v in lps[:3, 3]), 0.0)[:axes])
+    image.SetDirection(tuple(float(v) for v in turned.reshape(-1)))
     return image
 
 
 def to_monai(array_zyx: npt.NDArray[Any], affine_ras: Affine | None) -> Any:
-    """`monai.data.MetaTensor` of shape (1, x, y, z) with the RAS affine, as MONAI's `LoadImage` gives NIfTI.
+    """`monai.data.MetaTensor` of shape (1, x, y, z), or (t, x, y, z), with the RAS affine, as MONAI's `LoadImage` gives NIfTI.
 
     Raises:
         UsageError: not a volume, or none with an affine.
@@ -81,12 +92,12 @@ def to_monai(array_zyx: npt.NDArray[Any], affine_ras: Affine | None) -> Any:
     from monai.data import MetaTensor
     from monai.utils import MetaKeys, SpaceKeys
 
-    data = torch.from_numpy(np.ascontiguousarray(array_zyx.transpose(2, 1, 0))[np.newaxis])
+    data = torch.from_numpy(_channels_first(array_zyx))
     return MetaTensor(data, affine=torch.from_numpy(affine.copy()), meta={MetaKeys.SPACE: SpaceKeys.RAS})
 
 
 def to_torchio(array_zyx: npt.NDArray[Any], affine_ras: Affine | None, *, label: bool = False) -> Any:
-    """`torchio.ScalarImage`, or `LabelMap` for a label: tensor (1, x, y, z) and the RAS affine.
+    """`torchio.ScalarImage`, or `LabelMap` for a label: tensor (1, x, y, z) or (t, x, y, z), and the RAS affine.
 
     Raises:
         UsageError: not a volume, or none with an affine.
@@ -97,8 +108,14 @@ def to_torchio(array_zyx: npt.NDArray[Any], affine_ras: Affine | None, *, label:
     import torch
     import torchio
 
-    data = torch.from_numpy(np.ascontiguousarray(array_zyx.transpose(2, 1, 0))[np.newaxis])
+    data = torch.from_numpy(_channels_first(array_zyx))
     return (torchio.LabelMap if label else torchio.ScalarImage)(tensor=data, affine=affine)
+
+
+def _channels_first(array_zyx: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """(1, x, y, z), or (t, x, y, z) of an image over time."""
+    channels = array_zyx if array_zyx.ndim == 4 else array_zyx[np.newaxis]
+    return np.ascontiguousarray(channels.transpose(0, 3, 2, 1))
 
 
 def _require(module: str) -> None:

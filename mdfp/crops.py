@@ -19,7 +19,7 @@ from mdfp.draw import Draws
 from mdfp.errors import UsageError
 from mdfp.geometry import Affine
 from mdfp.label_space import LabelSpace, Unknown
-from mdfp.opened import Box, OpenSample, Space, Values
+from mdfp.opened import Box, OpenSample, Space, Values, spread
 from mdfp.sample import Sample
 
 
@@ -34,13 +34,16 @@ class Crop:
     box: Box
     """z0, y0, x0, z1, y1, x1 in stored voxels, ends exclusive; beyond the volume where it was padded."""
     image: npt.NDArray[Any]
-    """(images, z, y, x): float32, or the stored dtype for `values="stored"`."""
+    """(images, z, y, x), or (images, t, z, y, x) of several time points: float32, or the stored dtype for
+    `values="stored"`."""
     classes: npt.NDArray[Any] | None
     """(z, y, x) class mask, `ignore` in the padding; None for `labels=False`."""
     affine_ras: Affine | None
     """Voxel index (x, y, z) of the crop → world mm."""
     aimed_at: str | None
     """The class that the crop was placed on; None for a place drawn from the whole volume."""
+    frames: tuple[int, int] | None = None
+    """First time point of an image over time that was taken, and the one after the last; None of a volume."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,9 @@ class Crops:
         layers: label layers to read; None for all.
         unknown: see `Corpus.label_space`.
         ignore: number in the class mask for voxels that cannot be told.
+        frames: time points to take of an image over time. 1: one is drawn, and the crop is as that of a volume. A number n:
+            n that follow each other, from a drawn one, on an axis of their own; `"all"`: all of them. The same are taken of
+            all images over time of a crop, and the class mask is that of each of them.
     """
 
     size_zyx: int | Sequence[int]
@@ -78,12 +84,15 @@ class Crops:
     layers: Collection[str] | None = None
     unknown: Unknown = "ignore"
     ignore: int = UNTOLD
+    frames: int | Literal["all"] = 1
 
     def __post_init__(self) -> None:
         size = (self.size_zyx,) * 3 if isinstance(self.size_zyx, int) else tuple(self.size_zyx)
         if len(size) != 3 or any(not isinstance(s, int) or s < 1 for s in size):
             raise UsageError(f"crops: size_zyx is one or three positive numbers, found {self.size_zyx!r}")
         object.__setattr__(self, "size_zyx", size)
+        if self.frames != "all" and (not isinstance(self.frames, int) or self.frames < 1):
+            raise UsageError(f"crops: frames is a positive number or 'all', found {self.frames!r}")
         if self.per_visit < 1:
             raise UsageError(f"crops: per_visit is at least 1, found {self.per_visit}")
         if self.pad not in ("constant", "clamp"):
@@ -125,7 +134,9 @@ class Crops:
         draws = Draws("crop", seed, epoch, sample.key, visit)
         placed = [self.place(sample.record, names[0], shape, space, draws) for _ in range(self.per_visit)]
         cuts = [Cut.of(box, shape) for box, _ in placed]
-        images = self._images(sample, names, cuts)
+        # Drawn apart, so that places are the same whatever is taken of time.
+        times = self._times(sample, names, Draws("frames", seed, epoch, sample.key, visit))
+        images = self._images(sample, names, cuts, times)
         classes: Sequence[npt.NDArray[Any] | None] = [None] * len(cuts)
         if space is not None:
             classes = self._classes(sample, space, names[0], cuts)
@@ -138,9 +149,31 @@ class Crops:
                 classes=told,
                 affine_ras=sample.affine(names[0], box=box),
                 aimed_at=aimed_at,
+                frames=frames,
             )
-            for (box, aimed_at), image, told in zip(placed, images, classes, strict=True)
+            for (box, aimed_at), image, told, frames in zip(placed, images, classes, times, strict=True)
         ]
+
+    def _times(self, sample: OpenSample, names: Sequence[str], draws: Draws) -> list[tuple[int, int] | None]:
+        """Time points of each crop; None where no image is over time.
+
+        Raises:
+            UsageError: images of different numbers of time points, or of fewer than asked for.
+        """
+        counts = {n: r.stored.shape[0] for n in names if (r := sample.record.image(n)).axes == "tzyx"}
+        if not counts and self.frames == 1:
+            return [None] * self.per_visit
+        if len(counts) < len(names) and self.frames != 1:
+            axes = {n: sample.record.image(n).axes for n in names}
+            raise UsageError(f"{sample.key}: frames={self.frames!r} needs images over time (axes tzyx), found {axes}")
+        if len(set(counts.values())) > 1:
+            raise UsageError(f"{sample.key}: crops of several images need one number of time points, found {counts}")
+        total = next(iter(counts.values()))
+        wanted = total if self.frames == "all" else self.frames
+        if wanted > total:
+            raise UsageError(f"{sample.key}: frames is {wanted}, {next(iter(counts))} has {total} time points")
+        starts = (draws.below(total - wanted + 1) for _ in range(self.per_visit))
+        return [(start, start + wanted) for start in starts]
 
     def place(
         self, record: Sample, image: str, shape: tuple[int, ...], space: LabelSpace | None, draws: Draws
@@ -168,7 +201,11 @@ class Crops:
             start.append(low + draws.below(high - low + 1))
         return (*start, *(a + s for a, s in zip(start, self.size, strict=True))), aimed_at
 
-    def _images(self, sample: OpenSample, names: Sequence[str], cuts: Sequence[Cut]) -> list[npt.NDArray[Any]]:
+    def _images(
+        self, sample: OpenSample, names: Sequence[str], cuts: Sequence[Cut], times: Sequence[tuple[int, int] | None]
+    ) -> list[npt.NDArray[Any]]:
+        if any(t is not None for t in times):
+            return self._images_over_time(sample, names, cuts, [t for t in times if t is not None])
         stored = self.values == "stored"
         dtype = np.dtype(sample.record.image(names[0]).dtype) if stored else np.dtype(np.float32)
         images = [np.empty((len(names), *self.size), dtype=dtype) for _ in cuts]
@@ -177,14 +214,39 @@ class Crops:
             inside = [c[cut.at] for c, cut in zip(channels, cuts, strict=True)]
             sample.image_parts([cut.inner for cut in cuts], name, values=self.values, out=inside)
             for whole, part, cut in zip(channels, inside, cuts, strict=True):
-                if part.shape == whole.shape:
-                    continue
-                if self.pad == "clamp":
-                    width = [(s.start, n - s.stop) for s, n in zip(cut.at, self.size, strict=True)]
-                    whole[...] = np.pad(part, width, mode="edge")
-                else:
-                    _fill_around(whole, cut.at, self._constant(sample, name))
+                self._pad(whole, part, cut, sample, name)
         return images
+
+    def _images_over_time(
+        self, sample: OpenSample, names: Sequence[str], cuts: Sequence[Cut], times: Sequence[tuple[int, int]]
+    ) -> list[npt.NDArray[Any]]:
+        """As `_images`, with an axis of time behind that of the images unless one time point is asked for.
+
+        A volume beside images over time is taken as it is: then one time point is asked for.
+        """
+        stored = self.values == "stored"
+        dtype = np.dtype(sample.record.image(names[0]).dtype) if stored else np.dtype(np.float32)
+        images = [np.empty((len(names), b - a, *self.size), dtype=dtype) for a, b in times]
+        boxes = [spread(cut.inner, t) for cut, t in zip(cuts, times, strict=True)]
+        for channel, name in enumerate(names):
+            still = sample.record.image(name).axes == "zyx"
+            found = sample.image_parts([cut.inner for cut in cuts] if still else boxes, name, values=self.values)
+            parts = [part[np.newaxis] for part in found] if still else found
+            for image, part, cut in zip(images, parts, cuts, strict=True):
+                for whole, moment in zip(image[channel], part, strict=True):
+                    whole[cut.at] = moment
+                    self._pad(whole, moment, cut, sample, name)
+        return [image[:, 0] for image in images] if self.frames == 1 else images
+
+    def _pad(self, whole: npt.NDArray[Any], part: npt.NDArray[Any], cut: Cut, sample: OpenSample, name: str) -> None:
+        """Fill what of a crop lies beyond its volume, around the part that is there."""
+        if part.shape == whole.shape:
+            return
+        if self.pad == "clamp":
+            width = [(s.start, n - s.stop) for s, n in zip(cut.at, self.size, strict=True)]
+            whole[...] = np.pad(part, width, mode="edge")
+        else:
+            _fill_around(whole, cut.at, self._constant(sample, name))
 
     def _classes(
         self, sample: OpenSample, space: LabelSpace, image: str, cuts: Sequence[Cut]
@@ -239,14 +301,17 @@ def _fill_around(whole: npt.NDArray[Any], at: tuple[slice, ...], value: float) -
 
 
 def _shared_shape(sample: OpenSample, names: Sequence[str]) -> tuple[int, ...]:
-    grids = {name: sample.record.image(name).stored for name in names}
-    first = grids[names[0]]
-    if any((g.shape, g.affine_ras) != (first.shape, first.affine_ras) for g in grids.values()):
-        shapes = {n: g.shape for n, g in grids.items()}
+    images = {name: sample.record.image(name) for name in names}
+    first = images[names[0]]
+    if first.axes not in ("zyx", "tzyx"):
+        raise UsageError(
+            f"{sample.key}: crops are cut from volumes (z, y, x), {names[0]} has the shape {first.stored.shape}"
+        )
+    grids = {name: (i.stored.shape[-3:], i.stored.affine_ras) for name, i in images.items()}
+    if len(set(grids.values())) > 1:
+        shapes = {n: i.stored.shape for n, i in images.items()}
         raise UsageError(f"{sample.key}: crops of several images need one grid, found shapes {shapes}; name one image")
-    if len(first.shape) != 3:
-        raise UsageError(f"{sample.key}: crops are cut from volumes (z, y, x), {names[0]} has the shape {first.shape}")
-    return first.shape
+    return first.stored.shape[-3:]
 
 
 def _blocks(record: Sample, image: str, shape: tuple[int, ...], space: LabelSpace, name: str) -> list[Box]:

@@ -13,6 +13,8 @@ from mdfp.convert import to_nibabel
 from mdfp.errors import UsageError, require
 from mdfp.opened import OpenSample, Space, Values
 
+_VOLUMES = ("zyx", "tzyx")
+
 
 def export_nifti(
     sample: OpenSample,
@@ -24,6 +26,7 @@ def export_nifti(
 ) -> list[Path]:
     """Write `<key>.image.<name>.nii.gz`, `<key>.label.<layer>.nii.gz` or `.classes.`, and `<key>.json` into a folder.
 
+    An image over time is one file with the axes (x, y, z, t); its masks have three axes.
     Pictures and texts are written under the names of their members, as they are; films as `.npy`.
 
     Args:
@@ -46,14 +49,16 @@ def export_nifti(
     images: list[tuple[Path, Any]] = []
     names: dict[str, Any] = {}
     others = _as_they_are(sample, root)
-    if any(record.axes == "zyx" for record in sample.record.images):
+    if any(record.axes in _VOLUMES for record in sample.record.images):
         require("nibabel", "convert")
     for record in sample.record.images:
-        if record.axes != "zyx":
+        if record.axes not in _VOLUMES:
             continue
         affine = sample.affine(record.name)
         path = root / f"{key}.image.{record.name}.nii.gz"
-        image = to_nibabel(sample.image(record.name, values=values), affine)
+        image = to_nibabel(
+            sample.image(record.name, values=values), affine, frame_time_ms=_frame_time_ms(sample, record.name)
+        )
         if values == "stored" and (record.scale, record.offset) != (1.0, 0.0):
             image.header.set_slope_inter(record.scale, record.offset)
         images.append((path, image))
@@ -80,11 +85,18 @@ def export_nifti(
     return [*(path for path, _ in images), *others, sidecar]
 
 
+def _frame_time_ms(sample: OpenSample, image: str) -> float | None:
+    """Between the time points of an image, where its file said so."""
+    told = sample.annotations(kind="measurement", name="frame_time", image=image)
+    number, _, unit = (told[0].value or "").partition(" ") if told else ("", "", "")
+    return float(number) if unit == "ms" else None
+
+
 def _as_they_are(sample: OpenSample, root: Path) -> dict[Path, bytes]:
     """Pictures and texts as their members hold them; a film as `.npy`, axes as in the sidecar."""
     found = {}
     for record in sample.record.images:
-        if record.axes == "zyx":
+        if record.axes in _VOLUMES:
             continue
         if "t" in record.axes:
             buffer = io.BytesIO()

@@ -135,7 +135,7 @@ class Frames:
         y, x = (max(0, -at) for at in start)
         image[:, y : y + planes.shape[1], x : x + planes.shape[2]] = planes
         box = (start[0], start[1], start[0] + self.size[0], start[1] + self.size[1])
-        return FrameCrop(sample.key, sample.record.source, box, image, None, None, None, targets)
+        return FrameCrop(sample.key, sample.record.source, box, image, None, None, None, targets=targets)
 
     def _targets(self, sample: OpenSample, name: str) -> dict[str, npt.NDArray[Any]]:
         told = [a for a in sample.annotations(kind="class") if a.image in (None, name)]

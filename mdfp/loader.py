@@ -312,7 +312,8 @@ def collate(crops: list[Crop], epoch: int, step: int, repeat: list[bool]) -> dic
     """Crops as one batch.
 
     Returns:
-        `image` (n, images, z, y, x); `classes` (n, z, y, x), absent without labels; `box` (n, 6) int64; `key` and `source`,
+        `image` (n, images, z, y, x), or (n, images, t, z, y, x) of several time points; `classes` (n, z, y, x), absent
+        without labels; `box` (n, 6) int64; `frames` (n, 2) int64, where all are of images over time; `key` and `source`,
         lists; `repeat` (n,) bool; `epoch` and `step`, numbers. Of `Frames`: `image` (n, channels, y, x), `box` (n, 4), and
         the targets by name.
     """
@@ -322,6 +323,8 @@ def collate(crops: list[Crop], epoch: int, step: int, repeat: list[bool]) -> dic
     for name in crops[0].targets if isinstance(crops[0], FrameCrop) else ():
         batch[name] = np.stack([c.targets[name] for c in crops if isinstance(c, FrameCrop)])
     batch["box"] = np.array([c.box for c in crops], dtype=np.int64)
+    if all(c.frames is not None for c in crops):
+        batch["frames"] = np.array([c.frames for c in crops], dtype=np.int64)
     batch["key"] = [c.key for c in crops]
     batch["source"] = [c.source for c in crops]
     batch["repeat"] = np.array(repeat, dtype=bool)

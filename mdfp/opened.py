@@ -71,6 +71,7 @@ class OpenSample:
         name: str | None = None,
         *,
         box: Box | None = None,
+        frame: int | None = None,
         values: Values = "physical",
         out: npt.NDArray[np.float32] | None = None,
     ) -> npt.NDArray[Any]:
@@ -78,19 +79,24 @@ class OpenSample:
 
         Args:
             name: which; may be left out when there is one.
-            box: part of it, within the volume.
+            box: part of it, within the volume; of an image over time (`tzyx`) z0, y0, x0, z1, y1, x1 at every time point, or
+                t0, z0, y0, x0, t1, z1, y1, x1.
+            frame: one time point of an image over time, or one frame of a film, from 0: nothing of the others is decoded.
             values: see `Values`; `stored` keeps the dtype of the shard, the others are float32.
             out: where to put it, of the part's shape; float32.
 
         Returns:
-            Array with the image's axes (`zyx` for a volume).
+            Array with the image's axes (`zyx` for a volume); without `t` where one frame was asked for.
 
         Raises:
             UsageError: an image, box or kind of values that does not exist.
             CorpusError: the shard is missing or damaged.
         """
-        boxes = [whole(self.array(name).shape) if box is None else box]
-        return self.image_parts(boxes, name, values=values, out=None if out is None else [out])[0]
+        part = self._timed(self._image(name), box, frame)
+        if frame is None:
+            return self.image_parts([part], name, values=values, out=None if out is None else [out])[0]
+        given = None if out is None else [out[np.newaxis]]
+        return self.image_parts([part], name, values=values, out=given)[0][0]
 
     def image_parts(
         self,
@@ -127,6 +133,29 @@ class OpenSample:
             scaling.apply(stored, found[number][there])
         return found
 
+    def _timed(self, image: SampleImage, box: Box | None, frame: int | None) -> Box:
+        """A box of all axes of an image, from one of those of a time point, and the number of that."""
+        shape = image.stored.shape
+        found = whole(shape) if box is None else tuple(box)
+        if not image.axes.startswith("t"):
+            if frame is not None:
+                raise UsageError(f"{self.key}: frame= is of images over time and films, {image.name} has {image.axes}")
+            return found
+        if len(found) == 2 * (len(shape) - 1):
+            found = spread(found, (0, shape[0]))
+        if frame is None:
+            return found
+        if not 0 <= frame < shape[0]:
+            raise UsageError(f"{self.key}: {image.name} has the frames 0..{shape[0] - 1}, asked for {frame}")
+        return spread(at_one_time(found, len(shape)), (frame, frame + 1))
+
+    def _label_box(self, image: str | None, box: Box | None) -> Box:
+        """A box of the masks of an image, which are of one time point."""
+        record = self._image(image)
+        shape = record.stored.shape
+        found = whole(shape) if box is None else tuple(box)
+        return at_one_time(found, len(shape)) if record.axes == "tzyx" else found
+
     def label(self, layer: str | None = None, *, box: Box | None = None) -> npt.NDArray[Any]:
         """A stored mask of palette values and `mdfp.labels.IGNORE`, or part of it; by default the first layer."""
         names = [entry.layer for entry in self.record.labels]
@@ -149,13 +178,14 @@ class OpenSample:
 
         Args:
             space: which classes; the corpus's default space when left out. Rules: `mdfp.label_space`.
-            image: the image on whose grid; may be left out when there is one.
+            image: the image on whose grid; may be left out when there is one. What is drawn on an image over time is one
+                mask, for every time point.
             box: part of it.
             layers: read these layers only (an expert's and not a model's, say); default all.
             unknown: `"absent"` takes what nobody looked for as not there. Ignored for a ready LabelSpace.
             ignore: the number for voxels that cannot be told.
         """
-        boxes = [whole(self._image(image).stored.shape) if box is None else box]
+        boxes = [self._label_box(image, box)]
         return self.class_parts(boxes, space, image=image, layers=layers, unknown=unknown, ignore=ignore)[0]
 
     def class_parts(
@@ -199,7 +229,7 @@ class OpenSample:
     ) -> npt.NDArray[np.uint8]:
         """A mask per class, (classes, z, y, x) uint8: 1, 0, or 255 where it cannot be told. Arguments as `classes`."""
         asked, names, openness = self._asked(space, image, layers, unknown)
-        box = whole(self._image(image).stored.shape) if box is None else box
+        box = self._label_box(image, box)
         stored = [self.label(name, box=box) for name in names]
         return structure_masks(stored, _shape(box), box[: len(box) // 2], asked, openness)
 
@@ -214,7 +244,7 @@ class OpenSample:
             return None
         affine = np.array(record.stored.affine_ras, dtype=np.float64).reshape(4, 4)
         if box is not None:
-            z, y, x = box[:3]
+            z, y, x = box[len(box) // 2 - 3 : len(box) // 2]
             affine[:3, 3] += affine[:3, 0] * x + affine[:3, 1] * y + affine[:3, 2] * z
         return affine
 
@@ -382,6 +412,17 @@ class Scaling:
 def whole(shape: tuple[int, ...]) -> Box:
     """The box of a volume."""
     return (*(0 for _ in shape), *shape)
+
+
+def spread(box: Box, frames: tuple[int, int]) -> Box:
+    """A box of one time point at several: from the first of `frames` to before the second."""
+    n = len(box) // 2
+    return (frames[0], *box[:n], frames[1], *box[n:])
+
+
+def at_one_time(box: Box, axes: int) -> Box:
+    """A box of an array of so many axes, time first, without time; a box without it as it is."""
+    return box if len(box) < 2 * axes else (*box[1:axes], *box[axes + 1 :])
 
 
 def _shape(box: Box) -> tuple[int, ...]:

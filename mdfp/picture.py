@@ -144,7 +144,8 @@ def sample_view(
 
     Args:
         image: the record of the image.
-        stored_zyx: shape (z, y, x), stored numbers.
+        stored_zyx: shape (z, y, x), stored numbers; of an image over time (t, z, y, x), or of its `shown_frame` alone. Which
+            it is stands in the caption.
         label_zyx: see `orthoview`.
         names: see `orthoview`.
         focus: see `orthoview`.
@@ -155,8 +156,11 @@ def sample_view(
         ValueError: not a volume with a spacing.
     """
     spacing = image.stored.spacing_xyz_mm
-    if image.axes != "zyx" or spacing is None:
+    if image.axes not in ("zyx", "tzyx") or spacing is None:
         raise ValueError(f"a picture of three planes needs a volume (axes zyx) with a spacing, found axes {image.axes}")
+    if image.axes == "tzyx":
+        stored_zyx = stored_zyx[shown_frame(image)] if stored_zyx.ndim == 4 else stored_zyx
+        caption = f"{caption}   {frame_caption(image)}" if caption else frame_caption(image)
     lower, upper = ((v - image.offset) / image.scale for v in default_window(image))
     return orthoview(
         stored_zyx,
@@ -168,6 +172,16 @@ def sample_view(
         caption=caption,
         panel_px=panel_px,
     )
+
+
+def shown_frame(image: SampleImage) -> int:
+    """The time point of an image over time that is shown: the middle one."""
+    return image.stored.shape[0] // 2
+
+
+def frame_caption(image: SampleImage) -> str:
+    """Which time point is shown, for a caption; counted from 1."""
+    return f"time point {shown_frame(image) + 1} of {image.stored.shape[0]}"
 
 
 def orthoview(

@@ -7,7 +7,7 @@ import io
 import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from mdfp.errors import CorpusError
 from mdfp.labels import IGNORE
 from mdfp.manifest import ShardEntry
 from mdfp.pictures import decode, is_picture
-from mdfp.sample import Grid, Member, Sample
+from mdfp.sample import Grid, Member, Sample, SampleImage
 from mdfp.tar import members
 
 
@@ -152,8 +152,13 @@ def _member_faults(corpus: Corpus, record: Sample, member: Member, where: str) -
         if label is None:
             yield Fault(where, "layer", f"one of {[entry.layer for entry in record.labels]}", member.array)
             return
-        yield from _array_faults(array, record.image(label.image).stored, label.dtype, where)
+        yield from _array_faults(array, _mask_grid(record.image(label.image)), label.dtype, where)
         yield from _label_faults(corpus, record, member.array, array, where)
+
+
+def _mask_grid(image: SampleImage) -> Grid:
+    """The grid of a mask: its image's, at one time point."""
+    return replace(image.stored, shape=image.stored.shape[1:]) if image.axes == "tzyx" else image.stored
 
 
 def _text_faults(data: bytes, where: str) -> Iterator[Fault]:

@@ -17,6 +17,7 @@ from pipelines.console import Console, megabytes
 from schemas.findings import FINDINGS
 from schemas.recipe import Limits
 from transforms.look import Seen, described, look, pixels
+from transforms.read.header import IF_WANTED, OVER_TIME
 from transforms.rejected import Rejected
 from transforms.store import ListedObject, SourceStore, local_path
 
@@ -128,7 +129,7 @@ def _read(seen: Seen, store: SourceStore, limits: Limits, tiles: list[picture.Ti
     except Rejected as fault:
         return Diagnosis(seen, None, fault)
     title = f"{seen.modality or ''} {seen.name}".strip()
-    if record.axes == "zyx":
+    if record.axes in ("zyx", OVER_TIME):
         tiles.append(picture.Tile(title, picture.sample_view(record, array, caption=_grid(record))))
     else:
         tiles.append(picture.Tile(title, flat_view(record, array, caption=_grid(record))))
@@ -192,6 +193,8 @@ def _lines(d: Diagnosis) -> Iterator[str]:
         yield f"  found     {f.code}: {f.detail}"
         if f.code in FINDINGS:
             yield f"            {FINDINGS[f.code]}"
+    if h is not None and h.axes == OVER_TIME:
+        yield f"  recipe    refused by default; {IF_WANTED}"
     if d.fault is not None:
         yield f"  rejected  {d.fault.detail}"
         yield f"            {d.fault.reason.meaning}"
@@ -228,7 +231,8 @@ def _size(axes: str, shape: Sequence[int]) -> str:
     told = _times([sizes[a] for a in "xyz" if a in sizes])
     told += " voxels (x, y, z)" if "z" in sizes else " pixels (x, y)"
     told += f", {sizes['c']} channels" if "c" in sizes else ""
-    return told + (f", {sizes['t']} frames" if "t" in sizes else "")
+    times = "time points" if "z" in sizes else "frames"
+    return told + (f", {sizes['t']} {times}" if "t" in sizes else "")
 
 
 def _times(numbers: Sequence[float]) -> str:

@@ -26,6 +26,7 @@ from transforms.layouts.group import Counts, Grouped, group
 from transforms.patient_key import KeyReference
 from transforms.plan.inventory import InventoryTable, records_of
 from transforms.publish import table_bytes
+from transforms.read.header import IF_WANTED
 from transforms.references import References
 from transforms.store import ListedObject
 from transforms.take_inventory import (
@@ -156,6 +157,9 @@ def _tell_refused(rejects: Sequence[Reject], console: Console) -> None:
     refused = Counter((r.source, r.detail) for r in rejects if r.reason is Reason.POLICY_REFUSED)
     for (source, detail), count in sorted(refused.items()):
         console.remark(f"{source}: {count} cases left out: {detail}")
+    over_time = Counter(r.source for r in rejects if r.reason is Reason.TEMPORAL and r.detail.count(IF_WANTED))
+    for source, count in sorted(over_time.items()):
+        console.remark(f"{source}: {count} images over time left out; {IF_WANTED}")
 
 
 def _read_headers(
@@ -203,9 +207,12 @@ def _write(workspace: Workspace, target: Target, grouped: Grouped) -> None:
 
 def _digest(workspace: Workspace, source: str, listing: Sequence[ListedObject]) -> str:
     recipe = workspace.recipe.without_locations()
+    read_by: dict[str, object] = {section: recipe[section] for section in READ_BY if section in recipe}
+    if (temporal := workspace.recipe.temporal_of(source)) != "refuse":
+        read_by["temporal"] = temporal
     content = {
         "source": workspace.sources[source].model_dump(mode="json"),
-        "recipe": {section: recipe[section] for section in READ_BY if section in recipe},
+        "recipe": read_by,
         "patient_key": workspace.keys.fingerprint,
         "listing": [(o.path, o.bytes, o.version) for o in listing],
     }

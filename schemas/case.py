@@ -29,7 +29,7 @@ class ArrayHeader:
 
     name: Annotated[str, "name within the case: ct, organs, …"]
     format: Annotated[str, "dicom, nifti, itk (MHA, MHD, NRRD), seg, rtstruct, png, jpeg, tiff or video"]
-    axes: Annotated[str, "axes of the array in memory, slowest first: zyx, yx, yxc, tyx, tyxc"]
+    axes: Annotated[str, "axes of the array in memory, slowest first: zyx, tzyx, yx, yxc, tyx, tyxc"]
     shape: Annotated[tuple[int, ...], "voxels per axis, in the order of axes"]
     spacing_xyz_mm: Annotated[
         tuple[float, ...] | None, "mm between voxel centres along index axes x, y, z; x, y of a picture"
@@ -47,9 +47,9 @@ class ArrayHeader:
         tuple[float, ...] | None,
         "spacing by the source manifest where the file's is known to be wrong; readers apply it",
     ] = None
-    component: Annotated[int | None, "which volume of a file of several (NIfTI with four axes), from 0; else null"] = (
-        None
-    )
+    component: Annotated[
+        int | None, "which volume of a file of several (four axes, or frames at several times), from 0; else null"
+    ] = None
     placement: Annotated[
         str | None, "qform, where the source manifest says that it and not the sform places a NIfTI's voxels; else null"
     ] = None

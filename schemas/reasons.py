@@ -55,7 +55,10 @@ class Reason(StrEnum):
     LOCALIZER = "localizer", "a scout image, not a volume"
     INCOMPLETE = "incomplete", "too few slices, or slices without what is needed to place them"
     TILTED = "tilted", "the slices lean from their normal by more than deskewing can mend"
-    TEMPORAL = "temporal", "several time points at each position and no rule says which to take"
+    TEMPORAL = (
+        "temporal",
+        "several time points at each position: not taken by the recipe (temporal: keep or split), or not to be told apart",
+    )
     MULTIFRAME = "multiframe", "several frames in one instance, which does not say where they lie"
 
     OFF_GRID = (

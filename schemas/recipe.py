@@ -24,6 +24,16 @@ MODALITIES = tuple("CT MR PT NM US CR DX MG XA RF XR OP OPT DMS SM GM ES XC OT".
 """Modality codes a recipe may name."""
 
 
+Temporal = Literal["refuse", "keep", "split"]
+"""What becomes of images over time, several volumes of one place.
+
+* `refuse`: a reject with the reason `temporal`. The default, because the fourth axis of a file is often no time: channels of
+  an MR, directions of diffusion. Somebody has to look first, and nothing is lost unsaid.
+* `keep`: one image with axes `tzyx`; the same grid, kernel, scale and offset for all time points.
+* `split`: each time point is a case of its own, of the same patient.
+"""
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -38,6 +48,13 @@ class SourceUse(_Model):
     access: Access = Field(Access(), description="how the bucket is entered: {anonymous:, requester_pays:}")
     manifest: str | None = Field(None, description="a source manifest of one's own, relative to the recipe")
     exclude: tuple[str, ...] = Field((), description="case names to leave out")
+    temporal: Temporal | None = Field(None, description="images over time of this source, where it differs")
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Left out where it is not asked for, as in plans and manifests written before there were images over time.
+        content = handler(self)
+        return {k: v for k, v in content.items() if k != "temporal" or v is not None}
 
 
 class TermsGate(_Model):
@@ -259,6 +276,10 @@ class Recipe(_Model):
     shards: Shards = Shards()
     limits: Limits = Limits()
     policy: Policy = Field(Policy(), description="what may pass that could name a person: {accept: [text, ultrasound]}")
+    temporal: Temporal = Field(
+        "refuse",
+        description="images over time: refuse; keep, one image of axes tzyx; split, each time point a case of its own",
+    )
     duplicates: Literal["drop", "keep"] = Field("drop", description="what to do with samples of equal pixels")
     out_access: OutAccess = Field(
         OutAccess(), description="how the bucket of out is entered: {requester_pays:, preconditions:}"
@@ -273,6 +294,10 @@ class Recipe(_Model):
             raise ValueError(f"splits.test.sources names {sorted(strange)}, which sources: does not take")
         return self
 
+    def temporal_of(self, source: str) -> Temporal:
+        """What becomes of images over time of a source."""
+        return next((s.temporal for s in self.sources if s.id == source and s.temporal), self.temporal)
+
     def without_locations(self) -> dict[str, Any]:
         """The recipe as plain values, without the places where things lie: equal wherever it is run."""
         content = self.model_dump(
@@ -281,6 +306,8 @@ class Recipe(_Model):
         )
         if not self.policy.accept:
             del content["policy"]  # as in recipes written before there was one
+        if self.temporal == "refuse":
+            del content["temporal"]  # likewise
         return dict(content)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from schemas.recipe import Geometry, ReferenceGrid
 from transforms.flat import is_flat
 from transforms.normalise.grid import target_spacing
 from transforms.normalise.taps import output_size
+from transforms.read.header import OVER_TIME, at_one_moment
 
 INFLATE_S_PER_BYTE = 0.4 / 160e6
 """libdeflate on a 512×512×300 int16 CT, one core of 2.5 GHz, per byte that comes out."""
@@ -94,17 +95,24 @@ def estimate(images: Sequence[ArrayCost], labels: Sequence[ArrayCost], wanted: G
             stored += values * kept * np.dtype(picture.header.dtype).itemsize / FLAT_RATIO
     for image in (i for i in images if not is_flat(i.header.axes)):
         voxels, out = math.prod(image.header.shape), _output_voxels(grid or image, wanted)
+        if grid is not None:
+            out = _times(image.header) * out // _times(grid.header)
         inflated = voxels * np.dtype(image.header.dtype).itemsize
         seconds += inflated * INFLATE_S_PER_BYTE + voxels * RESAMPLE_S_PER_VOXEL + image.instances * INSTANCE_S
         seconds += out * STORED_IMAGE_BYTES * ENCODE_S_PER_BYTE
         stored += out * STORED_IMAGE_BYTES / IMAGE_RATIO
     for label in labels:
         voxels, out = math.prod(label.header.shape), _output_voxels(grid or label, wanted)
+        out = out if grid is None else out // _times(grid.header)
         inflated = voxels * np.dtype(label.header.dtype).itemsize
         seconds += label.files * (inflated * INFLATE_S_PER_BYTE + voxels * VOTE_S_PER_VOXEL)
         seconds += out * ENCODE_S_PER_BYTE
         stored += out / LABEL_RATIO
     return round(seconds, 3), int(stored)
+
+
+def _times(header: ArrayHeader) -> int:
+    return header.shape[0] if header.axes == OVER_TIME else 1
 
 
 def _shared(images: Sequence[ArrayCost], wanted: Geometry) -> ArrayCost | None:
@@ -121,8 +129,11 @@ def _kept(header: ArrayHeader, wanted: Geometry) -> float:
 
 
 def _output_voxels(array: ArrayCost, wanted: Geometry) -> int:
-    """Voxels of the output grid; those of the input where the header gives no geometry."""
+    """Voxels of the output grid, at all times; those of the input where the header gives no geometry."""
     header = array.header
+    if header.axes == OVER_TIME:
+        moment = replace(array, header=at_one_moment(header))
+        return header.shape[0] * _output_voxels(moment, wanted)
     if header.affine_ras is None or header.spacing_xyz_mm is None or len(header.shape) != 3:
         return math.prod(header.shape)
     affine = np.array(header.affine_ras, dtype=np.float64).reshape(4, 4)

@@ -18,14 +18,14 @@ from schemas import patterns
 from schemas.case import ArrayHeader, Case, CaseImage, CaseLabel, ObjectRecord, Reject
 from schemas.policy import NOTHING, Policy
 from schemas.reasons import Reason
-from schemas.recipe import Geometry, Limits
+from schemas.recipe import Geometry, Limits, Temporal
 from schemas.source import Source
 from transforms.annotated import annotated, check_policy, text_records
 from transforms.estimate import ArrayCost, estimate
 from transforms.layouts.case_files import ArrayFiles, CaseFiles, Fault
 from transforms.layouts.group import STAGE, shown_path, to_reject
 from transforms.pseudonym import PatientKeys, case_id
-from transforms.read import array, flat, itk, nifti
+from transforms.read import array, flat, itk, nifti, over_time
 from transforms.read.header import ReadHeader
 from transforms.rejected import Rejected
 from transforms.store import ListedObject, SourceStore
@@ -63,6 +63,7 @@ class Settings:
         on_fault: what to do with a case whose label is faulty.
         wanted: the recipe's geometry, for the estimates.
         policy: what may pass that could name a person.
+        temporal: what becomes of images over time.
     """
 
     keys: PatientKeys
@@ -70,6 +71,7 @@ class Settings:
     on_fault: OnFault = "reject"
     wanted: Geometry = field(default_factory=Geometry)
     policy: Policy = NOTHING
+    temporal: Temporal = "refuse"
 
 
 def inventory_case(
@@ -82,6 +84,7 @@ def inventory_case(
     on_fault: OnFault = "reject",
     wanted: Geometry | None = None,
     policy: Policy = NOTHING,
+    temporal: Temporal = "refuse",
 ) -> Inventoried:
     """Records of one case of a file layout.
 
@@ -97,12 +100,13 @@ def inventory_case(
         on_fault: what to do with a case whose label is faulty.
         wanted: the recipe's geometry, for the estimates; None: native.
         policy: what may pass that could name a person.
+        temporal: what becomes of images over time; `transforms.inventory_moments` splits them before it comes here.
 
     Raises:
         OSError: what may pass, from the store; for the caller to retry.
     """
-    settings = Settings(keys, limits, on_fault, wanted or Geometry(), policy)
-    name = case_id(source.id, files.name, keys, public=source.public_ids and files.readable)
+    settings = Settings(keys, limits, on_fault, wanted or Geometry(), policy, temporal)
+    name = case_id(source.id, files.key_name, keys, public=source.public_ids and files.readable)
     records = (*object_records(files.arrays, source, name), *text_records(files.told, source, name))
     if files.name in source.exclude:
         detail = f"excluded by the source manifest: {source.exclude[files.name]}"
@@ -115,7 +119,7 @@ def inventory_case(
     findings: list[Finding] = []
     for image in files.images:
         try:
-            read = _read_image_header(image, store, limits, source)
+            read = _read_image_header(image, store, source, settings)
         except _BrokenFileError as error:
             fault = error.fault
             broken = Fault(fault.reason, f"image {image.name!r}: {fault.detail}", error.path, "case")
@@ -352,22 +356,24 @@ class _BrokenFileError(Exception):
         self.path = path
 
 
-def _read_image_header(files: ArrayFiles, store: SourceStore, limits: Limits, source: Source) -> ReadHeader:
-    """As `_read_header`, of a volume or a picture.
+def _read_image_header(files: ArrayFiles, store: SourceStore, source: Source, settings: Settings) -> ReadHeader:
+    """As `_read_header`, of a volume, an image over time or a picture.
 
     Raises:
         _BrokenFileError: a reader rejects a file.
     """
     (first, _), *more = files.objects
     if more or array.format_of(first.path) in ("nifti", "itk", None):
-        return _read_header(files, store, limits, source)
+        return _read_header(files, store, settings.limits, source, keep=settings.temporal == "keep")
     try:
-        return flat.read_header(first, store, name=files.name, limits=limits)
+        return flat.read_header(first, store, name=files.name, limits=settings.limits)
     except Rejected as fault:
         raise _BrokenFileError(fault, first.path) from fault
 
 
-def _read_header(files: ArrayFiles, store: SourceStore, limits: Limits, source: Source) -> ReadHeader:
+def _read_header(
+    files: ArrayFiles, store: SourceStore, limits: Limits, source: Source, *, keep: bool = False
+) -> ReadHeader:
     """Header of an array; of several masks the first one's, after all were read.
 
     Raises:
@@ -379,28 +385,36 @@ def _read_header(files: ArrayFiles, store: SourceStore, limits: Limits, source: 
         if o.path in detached and len(detached) < len(files.objects):
             continue  # voxels beside a header
         try:
-            read.append(_read_one(o, files, store, limits, source))
+            read.append(_read_one(o, files, store, limits, source, keep))
         except Rejected as fault:
             raise _BrokenFileError(fault, o.path) from fault
     total = sum(o.bytes for o, _ in files.objects)
     return dataclasses.replace(read[0], header=dataclasses.replace(read[0].header, bytes=total))
 
 
-def _read_one(o: ListedObject, files: ArrayFiles, store: SourceStore, limits: Limits, source: Source) -> ReadHeader:
+def _read_one(
+    o: ListedObject, files: ArrayFiles, store: SourceStore, limits: Limits, source: Source, keep: bool
+) -> ReadHeader:
     form = array.format_of(o.path)
     if form not in ("nifti", "itk"):
         raise Rejected(Reason.UNSUPPORTED, "expected NIfTI, MetaImage or NRRD by the end of the file's name")
     prefix = store.read(o.path, 0, min(array.PREFIX_BYTES[form], o.bytes), version=o.version)
-    read = array.read_header(
-        form,
-        prefix,
-        name=files.name,
-        file_bytes=o.bytes,
-        limits=limits,
-        component=files.component,
-        components=files.components,
-        placement=None if source.nifti_placement == "standard" else source.nifti_placement,
-    )
+    placement = None if source.nifti_placement == "standard" else source.nifti_placement
+    if keep and files.component is None and over_time.time_points(form, prefix) > 1:
+        read = over_time.read_header(
+            form, prefix, name=files.name, file_bytes=o.bytes, limits=limits, placement=placement
+        )
+    else:
+        read = array.read_header(
+            form,
+            prefix,
+            name=files.name,
+            file_bytes=o.bytes,
+            limits=limits,
+            component=files.component,
+            components=files.components,
+            placement=placement,
+        )
     if form == "itk":
         _check_detached(prefix, o, files)
     elif nifti.data_file(o.path) and len(files.objects) == 1:

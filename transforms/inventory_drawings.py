@@ -21,7 +21,7 @@ from transforms.layouts.case_files import ArrayFiles, Fault, HeaderFile, KnownLa
 from transforms.layouts.group import to_reject
 from transforms.pseudonym import PatientKeys
 from transforms.read import dicom, drawing
-from transforms.read.header import ReadHeader
+from transforms.read.header import OVER_TIME, ReadHeader, at_one_moment
 from transforms.read.segment import Drawing, Segment
 from transforms.read.series import SeriesVolume
 from transforms.rejected import Rejected
@@ -203,7 +203,7 @@ def _fault(drawn: Drawing, volume: SeriesCase, source: Source) -> Rejected | Non
 def _known(drawn: Drawing, name: str, volume: SeriesCase, table: LabelTable) -> KnownLabel:
     """The header of a label that lies on its image's grid, with who drew it."""
     header = replace(
-        volume.found.header,
+        at_one_moment(volume.found.header),
         name=name,
         format=drawn.format,
         dtype="uint8",
@@ -222,6 +222,9 @@ def _known(drawn: Drawing, name: str, volume: SeriesCase, table: LabelTable) -> 
         algorithms = sorted({s.algorithm for s in used if s.algorithm in ORIGINS})
         detail = f"origin {origin} by the manifest, drawn {', '.join(map(str, algorithms))} by the object"
         findings = (Finding("origin_differs", name, detail),)
+    if volume.found.header.axes == OVER_TIME:
+        detail = f"drawn on one series of {volume.found.header.shape[0]} time points: one mask for all of them"
+        findings += (Finding("temporal", name, detail),)
     return KnownLabel(ReadHeader(header, findings), origin, len(used))
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import datetime
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from schemas.case import Case, CaseImage, CaseLabel
+from schemas.case import ArrayHeader, Case, CaseImage, CaseLabel
 from schemas.policy import NOTHING, Policy
 from schemas.reasons import Reason
-from schemas.recipe import Geometry, Limits
+from schemas.recipe import Geometry, Limits, Temporal
 from schemas.source import DicomLayout, ImageChannel, Source, label_names
 from transforms.annotated import check_policy
 from transforms.estimate import ArrayCost, estimate
@@ -29,13 +29,13 @@ from transforms.inventory import (
     person,
 )
 from transforms.inventory_drawings import join_drawings, read_drawing
-from transforms.layouts.case_files import ArrayFiles, Fault, HeaderFile
+from transforms.layouts.case_files import ArrayFiles, Fault, HeaderFile, moment_name
 from transforms.layouts.dicom import join_fields
 from transforms.layouts.group import to_reject
 from transforms.pseudonym import PatientKeys, case_id, slug
 from transforms.read import dicom, dicom_flat, series
 from transforms.read.dicom import Instance
-from transforms.read.header import check_extent
+from transforms.read.header import OVER_TIME, at_one_moment, check_extent, check_extent_over_time
 from transforms.read.segment import Drawing
 from transforms.rejected import Rejected
 from transforms.store import SourceStore
@@ -97,8 +97,11 @@ def inventory_series(
     on_fault: OnFault = "reject",
     wanted: Geometry | None = None,
     policy: Policy = NOTHING,
+    temporal: Temporal = "refuse",
 ) -> list[Inventoried]:
-    """Cases of everything with one `group_key`, in any order. Every object is in exactly one of the results.
+    """Cases of everything with one `group_key`, in any order.
+
+    Every object is in exactly one of the results, but for what several time points share: a label, frames of one object.
 
     Args:
         group: instances, and labels that their paths join to them.
@@ -109,6 +112,7 @@ def inventory_series(
         on_fault: what to do with a case whose label is faulty.
         wanted: the recipe's geometry, for the estimates; None: native.
         policy: what may pass that could name a person.
+        temporal: what becomes of several time points at each position.
 
     Raises:
         OSError: what may pass, from the store; for the caller to retry.
@@ -116,7 +120,7 @@ def inventory_series(
     layout = source.layout
     if not isinstance(layout, DicomLayout):
         raise TypeError(f"expected a dicom layout, found {layout.kind}")
-    settings = Settings(keys, limits, on_fault, wanted or Geometry(), policy)
+    settings = Settings(keys, limits, on_fault, wanted or Geometry(), policy, temporal)
     files = sorted(group, key=lambda r: r.file.object.path)
     by_series: dict[str, list[ReadFile]] = {}
     for read in files:
@@ -143,9 +147,16 @@ def inventory_series(
 
 @dataclass(frozen=True)
 class _Volume:
-    """A volume that may become a case."""
+    """A volume that may become a case.
+
+    Attributes:
+        name: its own.
+        of: the same, of a time point that of all of them.
+        base: of its series.
+    """
 
     name: str
+    of: str
     base: str
     uid: str
     found: series.SeriesVolume
@@ -193,27 +204,47 @@ def _diagnosed(
         return [], [left_out(base, everything, Reason.CONFLICTING_FILES, detail)]
 
     flat = dicom_flat.pictures(instances, name=image)
-    diagnosis = flat.found.joined(series.diagnose(flat.others, name=image))
+    diagnosis = flat.found.joined(series.diagnose(flat.others, name=image, temporal=settings.temporal))
     kept: list[_Volume] = []
     results: list[Inventoried] = []
     names = itertools.chain([base], (f"{base}-{n}" for n in itertools.count(2)))
+    over_time: dict[int, str] = {}
     for found in diagnosis.volumes:
-        name = next(names)
-        if excluded := next((source.exclude[n] for n in (name, base, uid) if n in source.exclude), None):
+        name = of = _next_name(names, found, over_time)
+        if found.moment is not None:
+            name = moment_name(of, found.moment[1])
+        if excluded := next((source.exclude[n] for n in (name, of, base, uid) if n in source.exclude), None):
             detail = f"excluded by the source manifest: {excluded}"
             results.append(left_out(name, found.paths, Reason.EXCLUDED, detail))
             continue
         try:
-            check_extent(found.header.shape, np.dtype(found.header.dtype).itemsize, settings.limits)
+            _check_extent(found.header, settings.limits)
             check_policy([first.modality], found.findings, (), source, settings.policy)
         except Rejected as fault:
             results.append(left_out(name, found.paths, fault.reason, fault.detail))
             continue
         paths = frozenset(found.paths)
         uids = frozenset(i.sop_instance_uid for i in instances if i.path in paths)
-        kept.append(_Volume(name, base, uid, found, array(found.paths), by_path[found.paths[0]].fields, uids))
+        kept.append(_Volume(name, of, base, uid, found, array(found.paths), by_path[found.paths[0]].fields, uids))
     results += [left_out(next(names), r.paths, r.reason, r.detail) for r in diagnosis.rejects]
     return kept, results
+
+
+def _next_name(names: Iterator[str], found: series.SeriesVolume, over_time: dict[int, str]) -> str:
+    """The name of a volume; the time points of one image share one, which `over_time` remembers."""
+    if found.moment is None:
+        return next(names)
+    image, _ = found.moment
+    if image not in over_time:
+        over_time[image] = next(names)
+    return over_time[image]
+
+
+def _check_extent(header: ArrayHeader, limits: Limits) -> None:
+    if header.axes == OVER_TIME:
+        check_extent_over_time(header, limits)
+    else:
+        check_extent(header.shape, np.dtype(header.dtype).itemsize, limits)
 
 
 def _join(
@@ -226,13 +257,13 @@ def _join(
     for number, (role, own) in enumerate(zip(layout.labels, label_names(layout.labels), strict=True)):
         files = [f for f in labels if f.label == number]
         images = [v for v in volumes if v.files.name == role.image]
-        if len(images) == 1 and files:
-            name = images[0].name
+        if len({v.of for v in images}) == 1 and files:
             objects = tuple((f.object, None) for f in files)
-            arrays[name].append(ArrayFiles(own, objects, table=role.table, image=role.image))
-            if len(files) > 1:
-                detail = f"{len(files)} files claim to be the label {own!r} of one case, expected one"
-                faults[name].append(Fault(Reason.CONFLICTING_FILES, detail, files[1].object.path, "label"))
+            for name in (v.name for v in images):  # one, or all its time points
+                arrays[name].append(ArrayFiles(own, objects, table=role.table, image=role.image))
+                if len(files) > 1:
+                    detail = f"{len(files)} files claim to be the label {own!r} of one case, expected one"
+                    faults[name].append(Fault(Reason.CONFLICTING_FILES, detail, files[1].object.path, "label"))
         elif files:
             reason = Reason.NO_IMAGE if not images else Reason.CONFLICTING_FILES
             detail = f"the label is of one image {role.image!r} with the same fields, found {len(images)} volumes"
@@ -260,12 +291,12 @@ def _case(
     name = _identity(volume.name, source, keys)
     records = object_records([volume.files, *labels], source, name)
     instance = volume.found.instance
-    header, changed = overridden(volume.found.header, source, volume.name)
+    header, changed = overridden(volume.found.header, source, volume.of)
     image = CaseImage(header, instance.modality, volume.found.metadata)
-    found = label_records(labels, faults, source, store, settings, name, volume.name, {header.name: image})
+    found = label_records(labels, faults, source, store, settings, name, volume.of, {header.name: image})
     if slanted := _on_slanted_slices(volume.found, found.labels, labels):
         found = label_records(
-            labels, (*faults, slanted), source, store, settings, name, volume.name, {header.name: image}
+            labels, (*faults, slanted), source, store, settings, name, volume.of, {header.name: image}
         )
     if found.rejected:
         return Inventoried(None, records, found.rejects)
@@ -285,7 +316,7 @@ def _case(
         sex=instance.patient_sex,
         age_years=instance.age_years,
         site=None,
-        split=assigned_split(source, volume.name, None),
+        split=assigned_split(source, volume.of, None),
         license=source.terms.license,
         images=(image,),
         labels=found.labels,
@@ -311,8 +342,9 @@ def _on_slanted_slices(
     if not any(f.code == "tilted" for f in found.findings):
         return None
     for label, array in zip(labels, files, strict=False):
-        if sorted(label.header.shape) != sorted(found.header.shape):
-            shape, other = ("×".join(str(n) for n in s[::-1]) for s in (found.header.shape, label.header.shape))
+        volume = at_one_moment(found.header).shape
+        if sorted(label.header.shape) != sorted(volume):
+            shape, other = ("×".join(str(n) for n in s[::-1]) for s in (volume, label.header.shape))
             detail = f"the image was tilted and is deskewed to {shape} voxels (x, y, z); its label has {other}"
             return Fault(Reason.LABEL_GRID, detail, array.objects[0][0].path, "label")
     return None

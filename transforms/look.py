@@ -1,6 +1,7 @@
 """Look at files without building anything: what each holds, what is wrong with it, what a build would do.
 
-Headers go through the readers of an inventory, so what is said here is what an inventory finds. Nothing is written.
+Headers go through the readers of an inventory, so what is said here is what an inventory finds. Images over time are shown
+whole, as `temporal: keep` takes them. Nothing is written.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from transforms.layouts.case_files import HeaderFile
 from transforms.layouts.listing import with_companions
 from transforms.normalise.flat import normalise_flat
 from transforms.normalise.image import normalise_image
-from transforms.read import array, dicom_flat, flat, series
+from transforms.normalise.over_time import Image
+from transforms.read import array, dicom_flat, flat, over_time, series
 from transforms.read.dicom import Instance
 from transforms.read.segment import Drawing
 from transforms.rejected import Rejected
 from transforms.store import ListedObject, SourceStore
-from transforms.volume import Volume
 
 CT_AIR = -500.0
 """A volume with smaller values is shown in the window of a CT, where no header names its modality."""
@@ -128,7 +129,9 @@ def _file(objects: tuple[ListedObject, ...], form: str, store: SourceStore, limi
     name = PurePosixPath(o.path).name
     if form in array.PREFIX_BYTES:
         prefix = store.read(o.path, 0, min(array.PREFIX_BYTES[form], o.bytes), version=o.version)
-        read = array.read_header(form, prefix, name=name, file_bytes=o.bytes, limits=limits)
+        whole = over_time.time_points(form, bytes(prefix)) > 1
+        of_format = over_time.read_header if whole else array.read_header
+        read = of_format(form, bytes(prefix), name=name, file_bytes=o.bytes, limits=limits)
     else:
         read = flat.read_header(o, store, name=name, limits=limits)
     return Seen(o.path, form, objects, read.header, findings=read.findings)
@@ -137,7 +140,7 @@ def _file(objects: tuple[ListedObject, ...], form: str, store: SourceStore, limi
 def _series(members: list[tuple[ListedObject, Instance]]) -> Iterator[Seen]:
     by_path = {o.path: o for o, _ in members}
     pictures = dicom_flat.pictures([instance for _, instance in members], name="image")
-    diagnosis = pictures.found.joined(series.diagnose(pictures.others))
+    diagnosis = pictures.found.joined(series.diagnose(pictures.others, temporal="keep"))
     for found in diagnosis.volumes:
         objects = tuple(by_path[p] for p in found.paths)
         yield Seen(
@@ -159,7 +162,7 @@ def _folder(paths: tuple[str, ...]) -> str:
     return paths[0] if len(paths) == 1 else str(PurePosixPath(paths[0]).parent)
 
 
-def pixels(seen: Seen, store: SourceStore, limits: Limits) -> Volume | Flat:
+def pixels(seen: Seen, store: SourceStore, limits: Limits) -> Image | Flat:
     """The voxels of a volume or the pixels of a picture or film, as a build reads them.
 
     Raises:
@@ -175,7 +178,7 @@ def pixels(seen: Seen, store: SourceStore, limits: Limits) -> Volume | Flat:
     return flat.read_any(seen.header, blobs, limits)
 
 
-def described(seen: Seen, read: Volume | Flat) -> tuple[SampleImage, npt.NDArray[Any]]:
+def described(seen: Seen, read: Image | Flat) -> tuple[SampleImage, npt.NDArray[Any]]:
     """The record of an image on its own grid, a volume turned to RAS, and its array: what a picture is drawn from.
 
     Raises:
@@ -188,7 +191,7 @@ def described(seen: Seen, read: Volume | Flat) -> tuple[SampleImage, npt.NDArray
     if isinstance(read, Flat):
         image = CaseImage(seen.header, seen.modality or UNKNOWN_MODALITY, acquisition)
         return normalise_flat(read, image, _RECIPE).record, read.array
-    lowest = float(np.nanmin(read.array_zyx)) * read.scale + read.offset
+    lowest = float(np.nanmin(read.array)) * read.scale + read.offset
     guess = "CT" if lowest < CT_AIR else UNKNOWN_MODALITY
     made = normalise_image(read, CaseImage(seen.header, seen.modality or guess, acquisition), _RECIPE)
-    return made.record, made.array_zyx
+    return made.record, made.array

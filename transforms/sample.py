@@ -32,7 +32,7 @@ from transforms.read.array import Blob
 from transforms.read.flat import read_any
 from transforms.rejected import Rejected
 from transforms.stopwatch import Stopwatch
-from transforms.volume import Volume
+from transforms.volume import TemporalVolume, Volume
 
 T = TypeVar("T")
 
@@ -106,7 +106,7 @@ class SampleMaker:
         done += label_done
         warnings += label_warnings
 
-        annotations = (*_moved(case, images, flats), *(a for flat in flats.values() for a in flat.annotations))
+        annotations = (*_moved(case, images, flats), *(a for image in made.values() for a in image.annotations))
         texts = tuple(SampleText(t.name, t.kind, t.language) for t in case.texts)
         record = Sample(
             key=case.case_id,
@@ -194,8 +194,8 @@ class SampleMaker:
 
         def volume_of(objects: Sequence[Blob]) -> Volume:
             volume = self._read(label.header, objects)
-            if isinstance(volume, Flat):
-                raise Rejected(Reason.UNSUPPORTED, "a mask in a picture file")
+            if not isinstance(volume, Volume):
+                raise Rejected(Reason.UNSUPPORTED, "a mask in a picture file, or over time")
             return volume
 
         def reader(objects: Sequence[Blob]) -> Callable[[], Volume]:
@@ -215,7 +215,7 @@ class SampleMaker:
         # One array, however many objects it lies in (a header with detached data).
         return LabelPart(label, table, ((reader([blob for blob, _ in blobs]), None),))
 
-    def _read(self, header: ArrayHeader, blobs: Sequence[Blob]) -> Volume | Flat:
+    def _read(self, header: ArrayHeader, blobs: Sequence[Blob]) -> Volume | TemporalVolume | Flat:
         return self._confirmed(lambda: read_any(header, blobs, limits=self.recipe.limits), header, blobs)
 
     def _confirmed(self, read: Callable[[], T], header: ArrayHeader, blobs: Sequence[Blob]) -> T:
@@ -239,7 +239,7 @@ class SampleMaker:
             if isinstance(image, NormalisedFlat):
                 yield Payload(f"{record.key}.image.{name}.{image.extension}", "image", name, image.data)
                 continue
-            data = codec.encode(image.array_zyx)
+            data = codec.encode(image.array)
             yield Payload(f"{record.key}.image.{name}.{codec.extension}", "image", name, data)
         for label, array in layers:
             data = codec.encode(array)  # type: ignore[arg-type]

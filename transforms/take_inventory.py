@@ -7,6 +7,7 @@ r"""Beam: from chunks of a listing to inventory rows. References and headers onl
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,7 +26,8 @@ from schemas.recipe import Recipe
 from schemas.source import Source
 from transforms import commit
 from transforms.archive_store import open_source
-from transforms.inventory import Inventoried, inventory_case, object_reject
+from transforms.inventory import Inventoried, object_reject
+from transforms.inventory_moments import inventory_moments
 from transforms.inventory_series import ReadFile, group_key, inventory_series, read_header
 from transforms.layouts.case_files import CaseFiles, HeaderFile
 from transforms.layouts.group import Grouped, group
@@ -125,11 +127,17 @@ class _Opened:
             self._grouped[source] = group(self.sources[source], listing, read, self.keys)
         return self._grouped[source]
 
-    def settings(self) -> dict[str, object]:
-        """What the inventory functions take from the recipe."""
+    def settings(self, source: str) -> dict[str, object]:
+        """What the inventory functions take from the recipe, for one source."""
         labels = self.recipe.labels
         on_fault = "image_only" if labels.image_only else labels.on_fault
-        return {"on_fault": on_fault, "wanted": self.recipe.geometry, "policy": self.recipe.policy}
+        temporal = self.recipe.temporal_of(source)
+        return {
+            "on_fault": on_fault,
+            "wanted": self.recipe.geometry,
+            "policy": self.recipe.policy,
+            "temporal": temporal,
+        }
 
 
 class InventoryCasesFn(beam.DoFn):
@@ -147,20 +155,21 @@ class InventoryCasesFn(beam.DoFn):
         o = self._opened
         store = o.stores[chunk.source]
 
-        def take(files: CaseFiles) -> Inventoried:
+        def take(files: CaseFiles) -> list[Inventoried]:
             return commit.with_retries(
-                lambda: inventory_case(
+                lambda: inventory_moments(
                     files,
                     o.sources[chunk.source],
                     store,
                     o.keys,
                     o.recipe.limits,
-                    **o.settings(),  # type: ignore[arg-type]
+                    **o.settings(chunk.source),  # type: ignore[arg-type]
                 ),
                 attempts=self._job.attempts,
             )
 
-        for found in store.each(take, o.grouped(chunk.source).cases[chunk.start : chunk.stop]):
+        taken = store.each(take, o.grouped(chunk.source).cases[chunk.start : chunk.stop])
+        for found in itertools.chain.from_iterable(taken):
             Metrics.counter("Inventory", "cases" if found.case else "rejects").inc()
             yield found
 
@@ -219,7 +228,7 @@ class DiagnoseSeriesFn(beam.DoFn):
             o.stores[source],
             o.keys,
             o.recipe.limits,
-            **o.settings(),  # type: ignore[arg-type]
+            **o.settings(source),  # type: ignore[arg-type]
         )
 
 

@@ -161,7 +161,7 @@ def _array_row(
         spacing_max_mm=max(spacing) if spacing else None,
         anisotropy=max(spacing) / min(spacing) if spacing and min(spacing) > 0 else None,
         obliquity_deg=header.obliquity_deg,
-        placed=header.axes != "zyx" or (bool(spacing) and header.affine_ras is not None),
+        placed=header.axes not in ("zyx", "tzyx") or (bool(spacing) and header.affine_ras is not None),
         dtype=header.dtype,
         verdict=header.verdict,
         bytes=header.bytes,

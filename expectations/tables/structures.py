@@ -196,6 +196,7 @@ class _Grids:
 
 
 def _box_inside(box: Sequence[int], shape: Sequence[int]) -> bool:
+    shape = shape[1:] if len(shape) == 4 and len(box) == 6 else shape  # a mask is of one time point
     axes = len(shape)
     return len(box) == 2 * axes and all(0 <= a < b <= n for a, b, n in zip(box[:axes], box[axes:], shape, strict=True))
 

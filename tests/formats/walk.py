@@ -20,13 +20,13 @@ from schemas.reasons import Reason
 from schemas.recipe import Limits
 from transforms.archive_store import ArchiveStore
 from transforms.flat import Flat
-from transforms.look import Seen, look, pixels
+from transforms.look import Seen, described, look, pixels
 from transforms.normalise.orientation import canonicalise
+from transforms.normalise.over_time import Image
 from transforms.read import drawing, nifti
-from transforms.read.temporal import read_temporal
 from transforms.rejected import Rejected
 from transforms.store import ListedObject, SourceStore
-from transforms.volume import Volume
+from transforms.volume import TemporalVolume, Volume
 
 LIMITS = Limits()
 Numbers = npt.NDArray[np.float64]
@@ -110,7 +110,7 @@ def _with_fault(seen: Seen, store: SourceStore) -> Seen:
     return seen
 
 
-def _one(root: Path, path: str) -> tuple[ArrayHeader, Volume | Flat]:
+def _one(root: Path, path: str) -> tuple[ArrayHeader, Image | Flat]:
     (seen,) = (s for s in _seen(root, path) if s.header is not None)
     assert seen.header is not None
     place = root / path
@@ -218,23 +218,28 @@ def _many(root: Path, row: dict[str, str]) -> tuple[str, list[str]]:
 
 
 def _over_time(root: Path, row: dict[str, str]) -> tuple[str, list[str]]:
-    if row["kind"] == "nifti-4d":
-        data = (root / row["path"]).read_bytes()
-        count = int(row["native_shape"].split("x")[-1])
-        volumes = [nifti.read(data, limits=LIMITS, component=n) for n in range(count)]
-    else:
-        every = [(p.name, p.read_bytes()) for p in sorted((root / row["path"]).iterdir()) if p.is_file()]
-        files = [(name, data) for name, data in every if data[128:132] == b"DICM"]
-        whole = read_temporal(files, LIMITS)
-        volumes = [Volume(a, whole.affine_ras, whole.scale, whole.offset) for a in whole.array_tzyx]
-    first = volumes[0]
-    shape = (*first.shape_zyx[::-1], len(volumes))
-    wrong = [] if _x(shape) == row["native_shape"] else [f"shape: expected {row['native_shape']}, found {_x(shape)}"]
-    code = geometry.orientation_code(first.affine_ras)
+    """Read as `temporal: keep` takes it, and normalised on its own grid: the voxels of the shard are compared."""
+    (seen,) = (s for s in _seen(root, row["path"]) if s.header is not None)
+    assert seen.header is not None
+    place = root / row["path"]
+    image = pixels(seen, SourceStore(str(place if place.is_dir() else place.parent)), LIMITS)
+    assert isinstance(image, TemporalVolume)
+    wrong = [] if "temporal" in {f.code for f in seen.findings} else ["no finding says that it is over time"]
+    count, *shape_zyx = seen.header.shape
+    shape = (*shape_zyx[::-1], count)
+    if _x(shape) != row["native_shape"]:
+        wrong.append(f"shape: expected {row['native_shape']}, found {_x(shape)}")
+    spacing = [float(s) for s in row["native_spacing_mm"].split("x")]
+    if not np.allclose(spacing, seen.header.spacing_xyz_mm or (), atol=1e-3):
+        wrong.append(f"spacing: expected {row['native_spacing_mm']}, found {seen.header.spacing_xyz_mm}")
+    code = geometry.orientation_code(image.affine_ras)
     # dcm2niix turns the rows of what it writes; the voxels in RAS are the same, which the hash says.
     if code != row["native_orientation"] and not row["checked_with"].startswith("dcm2niix"):
         wrong.append(f"orientation: expected {row['native_orientation']}, found {code}")
-    values = np.stack([_physical(v) for v in volumes], axis=-1)
+    record, array = described(seen, image)
+    if record.axes != "tzyx" or record.stored.orientation != "RAS":
+        wrong.append(f"stored: expected tzyx along R, A, S, found {record.axes}, {record.stored.orientation}")
+    values = array.T.astype(np.float64) * record.scale + record.offset
     return f"{_x(shape)} (x, y, z, t), {code}", wrong + _statistics(row, values) + _hash(row, values)
 
 

@@ -19,7 +19,7 @@ from tests.fuzz import flat
 from tests.hostile import files, packs, series
 from transforms.archives import tarred, zipped
 from transforms.archives.inflated import Inflated
-from transforms.read import array, dicom, itk, nifti
+from transforms.read import array, dicom, itk, nifti, over_time
 from transforms.read import series as doctor
 from transforms.read.header import check_extent
 from transforms.rejected import Rejected
@@ -47,6 +47,10 @@ class Target:
 
 def _nifti(data: bytes) -> None:
     prefix = data[: nifti.HEADER_PREFIX_BYTES]
+    if over_time.time_points("nifti", prefix) > 1:
+        header = over_time.read_header("nifti", prefix, name="x", file_bytes=len(data), limits=LIMITS).header
+        _use(over_time.read(header, [array.Blob("x", data)], LIMITS).array_tzyx)
+        return
     array.read_header("nifti", prefix, name="x", file_bytes=len(data), limits=LIMITS)
     _use(nifti.read(data, limits=LIMITS).array_zyx)
 
@@ -120,7 +124,8 @@ def _nifti_seeds() -> list[bytes]:
     two[168:176] = (544).to_bytes(8, "little")
     two[344:352] = np.array([0, 1], "<i4").tobytes()
     two[400:496] = np.eye(4)[:3].astype("<f8").tobytes()
-    plain = [files.nifti(), files.nifti(order=">"), floats, qform, bytes(two) + files.voxels().tobytes()]
+    times = files.nifti(np.stack([files.voxels()] * 3))
+    plain = [times, files.nifti(), files.nifti(order=">"), floats, qform, bytes(two) + files.voxels().tobytes()]
     return [*plain, files.packed(plain[0]), files.packed(plain[0][:300]) + files.packed(plain[0][300:])]
 
 

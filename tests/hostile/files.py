@@ -65,7 +65,7 @@ def nifti(
 ) -> bytes:
     """A single-file NIfTI-1, any field of which may lie."""
     array = voxels() if array is None else array
-    shape = dim or (3, *array.shape[::-1])
+    shape = dim or (array.ndim, *array.shape[::-1])
     code = datatype if datatype is not None else {"int16": 4, "uint8": 2, "float32": 16}[array.dtype.name]
     srow = np.diag([*SPACING, 1.0])[:3] if srow is None else srow
     header = bytearray(352)

@@ -69,8 +69,41 @@ def test_a_sheared_volume_cannot_be_an_itk_image(volume, affine):
 def test_what_is_no_volume_is_refused(volume):
     with pytest.raises(UsageError, match="no affine"):
         to_sitk(volume, None)
-    with pytest.raises(UsageError, match=r"expected a volume \(z, y, x\), found shape \(7, 11\)"):
+    with pytest.raises(UsageError, match=r"expected a volume \(z, y, x\), .* found shape \(7, 11\)"):
         to_nibabel(volume[0], np.eye(4))
+
+
+@pytest.fixture
+def over_time(volume):
+    return np.stack([volume, volume + 7, volume * 2]).astype(np.int16)
+
+
+def test_nibabel_has_time_last(over_time, affine, tmp_path):
+    nib.save(to_nibabel(over_time, affine, frame_time_ms=40.0), tmp_path / "x.nii")
+    back = nib.load(tmp_path / "x.nii")
+    np.testing.assert_array_equal(np.asarray(back.dataobj), over_time.transpose(3, 2, 1, 0))
+    np.testing.assert_allclose(back.affine, affine, atol=1e-5)
+    np.testing.assert_allclose(back.get_qform(), affine, atol=1e-4)
+    assert (back.header.get_zooms()[3], back.header.get_xyzt_units()) == (40.0, ("mm", "msec"))
+    assert to_nibabel(over_time, affine).header.get_xyzt_units() == ("mm", "unknown")
+
+
+def test_sitk_has_time_last_too(over_time, affine, tmp_path):
+    image = to_sitk(over_time, affine)
+    assert image.GetSize() == (*SHAPE[::-1], 3)
+    assert image.GetPixel(10, 2, 3, 1) == over_time[1, 3, 2, 10]
+    assert to_sitk(over_time[1], affine).GetOrigin() == image.GetOrigin()[:3]
+    SimpleITK.WriteImage(image, str(tmp_path / "x.nii.gz"))
+    back = nib.load(tmp_path / "x.nii.gz")
+    np.testing.assert_allclose(back.affine, affine, atol=1e-4)
+    np.testing.assert_array_equal(np.asarray(back.dataobj), over_time.T)
+
+
+@pytest.mark.parametrize(("convert", "module"), [(to_monai, "monai"), (to_torchio, "torchio")])
+def test_time_points_are_channels(convert, module, over_time):
+    pytest.importorskip(module)
+    result = convert(over_time, np.diag([1.5, 1.25, 2.0, 1.0]))
+    np.testing.assert_array_equal(np.asarray(result.data), over_time.transpose(0, 3, 2, 1))
 
 
 @pytest.mark.parametrize(("convert", "module"), [(to_monai, "monai"), (to_torchio, "torchio")])

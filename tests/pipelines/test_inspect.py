@@ -55,6 +55,28 @@ def test_every_fault_of_the_demo_has_the_reason_of_the_corpus_and_every_image_is
     assert set(met) == READING
 
 
+def test_an_image_over_time_is_shown_whole_and_says_what_a_recipe_needs(call, tmp_path):
+    voxels = np.random.default_rng(1).integers(0, 900, (12, 14, 16, 5)).astype(np.int16)
+    image = nibabel.Nifti1Image(voxels, np.diag([-2.0, 2.0, 3.0, 1.0]))
+    image.header.set_xyzt_units("mm", "sec")
+    image.header.set_zooms((2, 2, 3, 1.5))
+    nibabel.save(image, tmp_path / "bold.nii.gz")
+    result, _ = call("bold.nii.gz", "--quiet")
+    assert result.exit_code == 0
+    for text in (
+        "bold.nii.gz   temporal",
+        "12 × 14 × 16 voxels (x, y, z), 5 time points, int16",
+        f"values    {voxels.min()} to {voxels.max()}",
+        "found     temporal: 5 time points along the fourth axis, 1500 ms apart",
+        "refused by default; `temporal: keep` or `split` in the recipe takes them",
+    ):
+        assert text in result.stdout
+    _, told = call("bold.nii.gz", "--quiet", "--json", "--no-picture")
+    assert (told["found"][0]["axes"], told["found"][0]["shape"]) == ("tzyx", [5, 16, 14, 12])
+    with Image.open(tmp_path / "inspect.png") as picture:
+        assert picture.width > 300
+
+
 def test_a_file_is_described_and_drawn(call, tmp_path):
     voxels = volume(tmp_path / "mine.nii.gz")
     result, _ = call("mine.nii.gz", "--quiet")

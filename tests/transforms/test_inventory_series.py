@@ -57,6 +57,8 @@ def write_slice(path, z, *, series="1.2.3", patient="P1", shape=(5, 4), date="20
     ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
     ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 16, 15, 1
     ds.RescaleSlope, ds.RescaleIntercept = 1, -1024
+    if "acquisition" in more:
+        ds.AcquisitionNumber = more["acquisition"]
     ds.PixelData = np.full(shape, z, np.int16).tobytes()
     path.parent.mkdir(parents=True, exist_ok=True)
     ds.save_as(path)
@@ -94,7 +96,8 @@ def take(root, made, *, shuffle=None, **options):
         x.path for r in found for x in r.rejects if x.case_id is None
     ]
     assert sorted({*placed, *(p for p, _ in unreadable)}) == sorted(h.object.path for h in grouped.headers)
-    assert len(placed) == len(set(placed))
+    if options.get("temporal") != "split":  # time points share their label
+        assert len(placed) == len(set(placed))
     return found, unreadable
 
 
@@ -354,3 +357,56 @@ def test_an_instance_in_memory_is_an_instance(tmp_path):
     again = pydicom.dcmread(io.BytesIO((tmp_path / "a.dcm").read_bytes()))
     assert again.pixel_array.shape == (5, 4)
     assert int(again.pixel_array[0, 0]) == 3
+
+
+def write_times(folder, times=3, slices=4, **more):
+    for t in range(times):
+        for z in range(slices):
+            write_slice(folder / f"{t}{z}.dcm", z, number=100 * t + z, acquisition=t + 1, **more)
+
+
+LABELLED = {
+    "path": "{patient}/{series}/*.dcm",
+    "labels": [{"table": "labels", "image": "ct", "path": "{patient}/{series}.nii.gz", "required": False}],
+}
+
+
+class TestOverTime:
+    def test_the_default_refuses_and_names_the_remedy(self, tmp_path):
+        write_times(tmp_path / "P1" / "dce")
+        found, _ = take(tmp_path, source({"path": "{patient}/{series}/*.dcm"}))
+        ((reject,),) = (f.rejects for f in found)
+        assert reject.reason is Reason.TEMPORAL
+        assert "3 time points (AcquisitionNumber) at 4 positions" in reject.detail
+        assert "`temporal: keep`" in reject.detail
+
+    @pytest.mark.parametrize(
+        ("temporal", "names"), [("keep", ["toy-p1_dce"]), ("split", [f"toy-p1_dce-t00{t}" for t in range(3)])]
+    )
+    def test_a_label_is_of_every_time_point(self, tmp_path, temporal, names):
+        write_times(tmp_path / "P1" / "dce")
+        write_label(tmp_path / "P1" / "dce.nii.gz", (4, 5, 4))
+        found, _ = take(tmp_path, source(LABELLED), temporal=temporal)
+        cases = [f.case for f in found]
+        assert [c.case_id for c in cases] == names
+        assert {len(c.labels) for c in cases} == {1}
+        assert {c.patient for c in cases} == {KEYS.patient("toy", "P1")}
+        assert len({c.series for c in cases}) == 1
+        assert {o.path for f in found for o in f.objects} == {
+            p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.*")
+        }
+        shapes = {c.images[0].header.shape for c in cases}
+        assert shapes == ({(3, 4, 5, 4)} if temporal == "keep" else {(4, 5, 4)})
+        for number, case in enumerate(cases if temporal == "split" else ()):
+            mine = {o.path for f in found if f.case is case for o in f.objects if o.array == "image:ct"}
+            assert mine == {f"P1/dce/{number}{z}.dcm" for z in range(4)}
+
+    def test_limits_are_of_all_time_points(self, tmp_path):
+        write_times(tmp_path / "P1" / "dce")
+        made = source({"path": "{patient}/{series}/*.dcm"})
+        grouped = layouts.group(made, SourceStore(str(tmp_path)).list(), SourceStore(str(tmp_path)).read, KEYS)
+        store = SourceStore(str(tmp_path))
+        reads = [read_header(f, store) for f in grouped.headers]
+        for temporal, limit, reason in (("keep", 239, Reason.TOO_LARGE), ("keep", 240, None), ("split", 80, None)):
+            found = inventory_series(reads, made, store, KEYS, Limits(max_voxels=limit), temporal=temporal)
+            assert {r.reason for f in found for r in f.rejects} == ({reason} if reason else set())

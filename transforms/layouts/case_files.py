@@ -112,6 +112,11 @@ class Told:
     """The patient's id in the source, where the table names it."""
 
 
+def moment_name(name: str, number: int) -> str:
+    """Name of a time point, from 0, of the case with this name."""
+    return f"{name}-t{number:03d}"
+
+
 @dataclass(frozen=True)
 class CaseFiles:
     """The files of one case, before any header was read.
@@ -126,6 +131,7 @@ class CaseFiles:
         faults: what is wrong with it already; decided upon by the inventory.
         readable: whether its name, made fit for a key, is no other case's.
         told: what a table or a path says of it besides files.
+        moment: which time point of its images over time it is, from 0, where each is a case of its own; else None.
     """
 
     source: str
@@ -137,6 +143,12 @@ class CaseFiles:
     faults: tuple[Fault, ...] = ()
     readable: bool = True
     told: Told | None = None
+    moment: int | None = None
+
+    @property
+    def key_name(self) -> str:
+        """The name that its id is made of: no other case's."""
+        return self.name if self.moment is None else moment_name(self.name, self.moment)
 
     @property
     def arrays(self) -> tuple[ArrayFiles, ...]:

@@ -38,22 +38,29 @@ def content_hash(array_zyx: npt.NDArray[Any], seen: Survey, *, scale: float = 1.
     in single precision; what is not finite is hashed as NaN, and both zeros are one.
 
     Args:
-        array_zyx: a canonical volume (axes closest to R, A, S), any strides and real dtype.
+        array_zyx: a canonical volume (axes closest to R, A, S), any strides and real dtype; or several, (t, z, y, x).
         seen: its survey.
         scale: physical = stored * scale + offset.
         offset: see scale.
     """
     dtype = _hashed_type(seen, scale, offset)
+    digest = new_digest(dtype, array_zyx.shape)
+    for volume in array_zyx if array_zyx.ndim == 4 else (array_zyx,):
+        _add(digest, volume, dtype, scale, offset)
+    return digest.hexdigest()
+
+
+def _add(
+    digest: xxhash.xxh3_128, array_zyx: npt.NDArray[Any], dtype: np.dtype[Any], scale: float, offset: float
+) -> None:
     rows = layout.rows(array_zyx)
     nz, ny, nx = rows.shape_zyx
     step_z, step_y = rows.steps_zy
     flip_z, flip_y, flip_x = rows.flipped_zyx
     plane = np.empty((ny, nx), dtype=dtype)
-    digest = new_digest(dtype, rows.shape_zyx)
     for z in range(nz - 1, -1, -1) if flip_z else range(nz):
         _fill(rows.flat, z * step_z, step_y, flip_y, flip_x, float(scale), float(offset), plane)
         digest.update(plane.data)
-    return digest.hexdigest()
 
 
 def new_digest(dtype: np.dtype[Any], shape_zyx: tuple[int, ...]) -> xxhash.xxh3_128:

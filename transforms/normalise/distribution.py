@@ -65,7 +65,8 @@ def distribution(array_zyx: npt.NDArray[Any], seen: Survey, level: float, percen
     """Moments and percentiles of the finite values of a volume.
 
     Args:
-        array_zyx: any strides and real dtype. Values that are not counted are taken in single precision.
+        array_zyx: any strides and real dtype; or several volumes, (t, z, y, x). Values that are not counted are taken in
+            single precision.
         seen: its survey.
         level: voxels above it are the body.
         percents: 0 to 100; which percentiles to take.
@@ -119,9 +120,10 @@ def _moments(first: int, counts: npt.NDArray[np.int64]) -> tuple[float, float]:
 
 def _count_values(array_zyx: npt.NDArray[Any], seen: Survey) -> Counts:
     first = int(seen.minimum)
-    rows = layout.rows(array_zyx)
     tables = np.zeros((_TABLES, int(seen.maximum) - first + 1), dtype=np.int64)
-    _count(rows.flat, *rows.shape_zyx, *rows.steps_zy, first, tables)
+    for volume in array_zyx if array_zyx.ndim == 4 else (array_zyx,):
+        rows = layout.rows(volume)
+        _count(rows.flat, *rows.shape_zyx, *rows.steps_zy, first, tables)
     return first, tables.sum(axis=0)
 
 
@@ -191,7 +193,8 @@ def _ranked(array_zyx: npt.NDArray[Any], seen: Survey, level: float, percents: S
 
 def _planes(array_zyx: npt.NDArray[Any]) -> Iterator[npt.NDArray[np.float32]]:
     """Planes (y, x) in single precision and C order, so that every layout of a volume is read in one order."""
-    for plane in array_zyx:
+    volumes = array_zyx if array_zyx.ndim == 4 else (array_zyx,)
+    for plane in (plane for volume in volumes for plane in volume):
         with np.errstate(over="ignore", invalid="ignore"):
             yield np.ascontiguousarray(plane, dtype=np.float32)
 

@@ -11,22 +11,21 @@ import numpy.typing as npt
 
 from mdfp import geometry
 from mdfp.geometry import Affine
-from mdfp.sample import Grid, SampleImage
+from mdfp.sample import Grid, SampleAnnotation, SampleImage
 from schemas.case import CaseImage
 from schemas.reasons import Reason
 from schemas.recipe import Geometry, Limits, Recipe
-from transforms.normalise import intensity, layout
-from transforms.normalise.content_hash import survey_and_hash
+from transforms.normalise import intensity, over_time
 from transforms.normalise.grid import POSITION_DECIMALS, OutputGrid, acquisition_axis, output_grid, target_spacing
 from transforms.normalise.intensity import Encoding
-from transforms.normalise.orientation import canonicalise
+from transforms.normalise.over_time import Image
 from transforms.normalise.resample import resample
 from transforms.normalise.shared_grid import SharedGrid, sample, shared_grid
 from transforms.normalise.statistics import Measured, body_box, body_threshold, measure
-from transforms.normalise.survey import Box, Survey, survey
+from transforms.normalise.survey import Box, Survey
 from transforms.normalise.taps import output_size
 from transforms.rejected import Rejected
-from transforms.volume import Volume, VoxelGrid
+from transforms.volume import VoxelGrid
 
 MIN_CT_SPAN_HU = 100.0
 """A CT whose values span less is probably not in HU: air and water alone are 1000 HU apart."""
@@ -37,35 +36,51 @@ class NormalisedImage:
     """An image as stored.
 
     Attributes:
-        array_zyx: stored values, C order.
+        array: stored values, C order, axes as in the record.
         record: what the index says of it.
-        grid: where its voxels lie, and the taps that made them from `canonical`; labels are brought to it the same way.
+        grid: where its voxels lie at each time, and the taps that made them from `canonical`; labels are brought to it the
+            same way.
         canonical: where the native voxels were, axes along R, A, S. The voxels themselves are not kept: they are the
             largest thing in a case, and its labels need only know where they were.
         crop: box of the whole resampled grid that was kept, or None when nothing was cut off; `grid` is cut already.
         done: what was done, step by step.
         warnings: what a user may want to look at.
+        annotations: what an image over time says itself: `frame_time`.
     """
 
-    array_zyx: npt.NDArray[Any]
+    array: npt.NDArray[Any]
     record: SampleImage
     grid: OutputGrid | SharedGrid
     canonical: VoxelGrid
     crop: Box | None
     done: tuple[str, ...]
     warnings: tuple[str, ...]
+    annotations: tuple[SampleAnnotation, ...] = ()
+
+    @property
+    def array_zyx(self) -> npt.NDArray[Any]:
+        """The stored values of a volume.
+
+        Raises:
+            ValueError: it is an image over time.
+        """
+        if self.array.ndim != 3:
+            raise ValueError(f"expected a volume, found axes {self.record.axes}")
+        return self.array
 
 
 def normalise_image(
-    volume: Volume, case_image: CaseImage, recipe: Recipe, reference: OutputGrid | None = None
+    volume: Image, case_image: CaseImage, recipe: Recipe, reference: OutputGrid | None = None
 ) -> NormalisedImage:
     """Turn, resample, encode and describe an image as the recipe asks.
 
     Memory at its highest is the volume's own buffer, the stored array, and one of a few planes; a copy of the buffer is
     added only where its fastest axis in memory is not x, or its type has no kernel (see `transforms.normalise.layout`).
+    Of an image over time: all of it as read and as stored, and what one time point takes.
 
     Args:
-        volume: as read, native values and geometry.
+        volume: as read, native values and geometry; or an image over time, whose time points are all treated alike (see
+            `transforms.normalise.over_time`): one grid, one scale and offset, one crop.
         case_image: what the inventory knows of it.
         recipe: geometry, intensity and limits are used.
         reference: stored grid of another image of the case, which this one is to share; None: a grid of its own.
@@ -77,15 +92,15 @@ def normalise_image(
     modality = case_image.modality
     done: list[str] = []
     warnings: list[str] = []
-    canonical = _working(canonicalise(volume))
+    canonical = _working(over_time.canonicalise(volume))
     native_code = geometry.orientation_code(volume.affine_ras)
     if native_code != "RAS":
         done.append(f"axes turned from {native_code} to RAS")
 
     threshold = body_threshold(modality)
-    seen, digest = survey_and_hash(canonical.array_zyx, scale=canonical.scale, offset=canonical.offset)
+    seen, digest = over_time.survey_and_hash(canonical.array, scale=canonical.scale, offset=canonical.offset)
     _check_finite(seen, recipe.limits)
-    native = measure(canonical.array_zyx, threshold, scale=canonical.scale, offset=canonical.offset, seen=seen)
+    native = measure(canonical.array, threshold, scale=canonical.scale, offset=canonical.offset, seen=seen)
 
     grid: OutputGrid | SharedGrid
     if reference is None:
@@ -94,7 +109,7 @@ def normalise_image(
         grid = shared_grid(canonical.affine_ras, reference, low_pass=recipe.geometry.low_pass)
     code = intensity.encoding(
         modality,
-        volume.array_zyx.dtype if canonical.scale == volume.scale else canonical.array_zyx.dtype,
+        volume.array.dtype if canonical.scale == volume.scale else canonical.array.dtype,
         seen,
         scale=canonical.scale,
         offset=canonical.offset,
@@ -103,7 +118,7 @@ def normalise_image(
     )
     code = replace(code, unit=code.unit or case_image.header.unit)
     floored = modality == "CT" and recipe.intensity.store != "native"
-    padding_voxels = _replaced(canonical.array_zyx, native, code) if floored else 0
+    padding_voxels = _replaced(canonical.array, native, code) if floored else 0
     replaces = padding_voxels + seen.nonfinite > 0
     own_range = _own_range(native, code, floored=floored)
     mapping: dict[str, Any] = {
@@ -116,7 +131,7 @@ def normalise_image(
     }
     if isinstance(grid, SharedGrid):
         fill = code.lower * code.gain + code.bias if floored and code.lower is not None else own_range[0]
-        array, outside = sample(canonical.array_zyx, grid, fill=fill, kernel=recipe.geometry.interpolation, **mapping)
+        array, outside = _sampled(canonical.array, grid, fill=fill, kernel=recipe.geometry.interpolation, **mapping)
         _check_overlap(outside, grid, case_image.header.name)
         if outside:
             done.append(
@@ -124,7 +139,8 @@ def normalise_image(
                 f"{f' {code.unit}' if code.unit else ''}"
             )
     else:
-        array = resample(canonical.array_zyx, grid.taps_zyx, **mapping)
+        taps = grid.taps_zyx
+        array = over_time.each(canonical.array, grid.shape_zyx, lambda part: resample(part, taps, **mapping))
     done += _resampling_done(canonical, grid, recipe.geometry)
     done += _intensity_done(code, native, padding_voxels, canonical, modality)
     if modality == "CT" and native.stats.maximum - native.stats.minimum < MIN_CT_SPAN_HU:
@@ -135,17 +151,19 @@ def normalise_image(
 
     crop = None
     if recipe.geometry.crop == "foreground" and isinstance(grid, OutputGrid):
-        box = body_box(survey(array), threshold, scale=code.scale, offset=code.offset)
+        box = body_box(over_time.survey(array), threshold, scale=code.scale, offset=code.offset)
         if box is None:
             warnings.append("no body found, not cropped")
         elif box != (0, 0, 0, *grid.shape_zyx):
             crop, grid = box, grid.cut(box)
-            array = np.ascontiguousarray(array[box[0] : box[3], box[1] : box[4], box[2] : box[5]])
+            array = np.ascontiguousarray(array[..., box[0] : box[3], box[1] : box[4], box[2] : box[5]])
             done.append("cropped to the body")
 
     asked = recipe.intensity.modalities.get(modality)
     percents = intensity.wanted_percentiles(modality, asked)
-    stored = measure(array, threshold, scale=code.scale, offset=code.offset, percents=percents)
+    stored = measure(
+        array, threshold, scale=code.scale, offset=code.offset, percents=percents, seen=over_time.survey(array)
+    )
     normalisation = intensity.default_normalisation(modality, asked, stored.percentiles)
     if recipe.intensity.store == "normalised":
         array = intensity.bake(array, normalisation, scale=code.scale, offset=code.offset)
@@ -154,18 +172,19 @@ def normalise_image(
         level = (stored.stats.mean if threshold is None else threshold) - normalisation.lower
         level = min(max(level / (normalisation.upper - normalisation.lower), 0.0), 1.0)
         normalisation = intensity.BAKED
-        stored = replace(measure(array, level, scale=code.scale), body_box=stored.body_box)
+        baked = measure(array, level, scale=code.scale, seen=over_time.survey(array))
+        stored = replace(baked, body_box=stored.body_box)
 
     record = SampleImage(
         name=case_image.header.name,
         modality=modality,
-        axes="zyx",
+        axes="zyx" if array.ndim == 3 else "tzyx",
         dtype=array.dtype.name,
         unit=code.unit,
         scale=code.scale,
         offset=code.offset,
-        native=grid_record(volume.shape_zyx, volume.affine_ras),
-        stored=grid_record(grid.shape_zyx, grid.affine_ras),
+        native=over_time.grid_over_time(grid_record(volume.shape_zyx, volume.affine_ras), array),
+        stored=over_time.grid_over_time(grid_record(grid.shape_zyx, grid.affine_ras), array),
         native_dtype=case_image.header.dtype,
         obliquity_deg=geometry.obliquity_deg(volume.affine_ras),
         acquisition=case_image.acquisition,
@@ -178,7 +197,8 @@ def normalise_image(
         body_box=stored.body_box,
         content_hash=digest,
     )
-    return NormalisedImage(array, record, grid, canonical.grid, crop, tuple(done), tuple(warnings))
+    told = over_time.frame_time(volume, record.name)
+    return NormalisedImage(array, record, grid, canonical.grid, crop, tuple(done), tuple(warnings), told)
 
 
 def grid_record(shape_zyx: tuple[int, int, int], affine_ras: Affine) -> Grid:
@@ -191,16 +211,28 @@ def grid_record(shape_zyx: tuple[int, int, int], affine_ras: Affine) -> Grid:
     )
 
 
-def _working(canonical: Volume) -> Volume:
+def _sampled(array: npt.NDArray[Any], grid: SharedGrid, **how: Any) -> tuple[npt.NDArray[Any], int]:
+    """`shared_grid.sample` of each volume; the voxels outside the field of view are those of one."""
+    outside = 0
+
+    def one(part: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        nonlocal outside
+        made, outside = sample(part, grid, **how)
+        return made
+
+    return over_time.each(array, grid.shape_zyx, one), outside
+
+
+def _working(canonical: Image) -> Image:
     """A canonical volume whose rows are contiguous and whose scale is positive."""
     if canonical.scale == 0:
         raise ValueError("a volume's scale is zero: readers turn that into 1")
     if canonical.scale > 0:
-        return replace(canonical, array_zyx=layout.settle(canonical.array_zyx))
+        return over_time.with_array(canonical, over_time.settle(canonical.array))
     # A negative slope reverses the order of values; the physical numbers themselves do not have that trap.
-    physical = (canonical.array_zyx * np.float64(canonical.scale) + canonical.offset).astype(np.float32)
+    physical = over_time.physical(canonical.array, canonical.scale, canonical.offset)
     padding = None if canonical.padding is None else canonical.padding * canonical.scale + canonical.offset
-    return replace(canonical, array_zyx=layout.settle(physical), scale=1.0, offset=0.0, padding=padding)
+    return over_time.with_array(canonical, over_time.settle(physical), scale=1.0, offset=0.0, padding=padding)
 
 
 def _check_finite(seen: Survey, limits: Limits) -> None:
@@ -213,7 +245,7 @@ def _check_finite(seen: Survey, limits: Limits) -> None:
         )
 
 
-def _output_grid(canonical: Volume, modality: str, recipe: Recipe) -> OutputGrid:
+def _output_grid(canonical: Image, modality: str, recipe: Recipe) -> OutputGrid:
     wanted = target_spacing(
         geometry.spacing_xyz_mm(canonical.affine_ras),
         recipe.geometry.spacing_for(modality),
@@ -222,10 +254,12 @@ def _output_grid(canonical: Volume, modality: str, recipe: Recipe) -> OutputGrid
     limits = recipe.limits
     native_mm = geometry.spacing_xyz_mm(canonical.affine_ras)
     x, y, z = (output_size(n, s, t) for n, s, t in zip(canonical.shape_zyx[::-1], native_mm, wanted, strict=True))
-    if z * y * x > limits.max_voxels or max(z, y, x) > limits.max_edge:
+    times = canonical.array.size // math.prod(canonical.shape_zyx)
+    if times * z * y * x > limits.max_voxels or max(z, y, x) > limits.max_edge:
+        shown = f"{x} x {y} x {z} voxels" + (f" at each of {times} time points" if times > 1 else "")
         raise Rejected(
             Reason.TOO_LARGE,
-            f"at {_mm(wanted)} the volume would have {x} x {y} x {z} voxels, expected at most {limits.max_voxels} and"
+            f"at {_mm(wanted)} the volume would have {shown}, expected at most {limits.max_voxels} and"
             f" {limits.max_edge} along an axis",
         )
     return output_grid(
@@ -237,13 +271,13 @@ def _output_grid(canonical: Volume, modality: str, recipe: Recipe) -> OutputGrid
     )
 
 
-def _replaced(array_zyx: npt.NDArray[Any], native: Measured, code: Encoding) -> int:
+def _replaced(array: npt.NDArray[Any], native: Measured, code: Encoding) -> int:
     """Finite voxels that were below the floor or equal to the padding value."""
     assert code.lower is not None
     if native.distribution.counts is not None:
         return native.distribution.replaced(code.lower, code.padding)
     total = 0
-    for plane in array_zyx:
+    for plane in array:
         replaced = (plane < code.lower) & np.isfinite(plane)
         if code.padding is not None:
             replaced |= plane == code.padding
@@ -272,7 +306,7 @@ def _check_overlap(outside: int, grid: SharedGrid, name: str) -> None:
         )
 
 
-def _resampling_done(canonical: Volume, grid: OutputGrid | SharedGrid, geometry_wanted: Geometry) -> list[str]:
+def _resampling_done(canonical: Image, grid: OutputGrid | SharedGrid, geometry_wanted: Geometry) -> list[str]:
     if grid.identity:
         return []
     kernel = geometry_wanted.interpolation + (", low-pass where coarser" if geometry_wanted.low_pass else "")
@@ -282,7 +316,7 @@ def _resampling_done(canonical: Volume, grid: OutputGrid | SharedGrid, geometry_
 
 
 def _intensity_done(
-    code: Encoding, native: Measured, padding_voxels: int, canonical: Volume, modality: str
+    code: Encoding, native: Measured, padding_voxels: int, canonical: Image, modality: str
 ) -> list[str]:
     done = []
     if native.survey.nonfinite:

@@ -66,7 +66,7 @@ def measure(
     """Statistics of a volume's finite voxels.
 
     Args:
-        array_zyx: stored values, any strides and real dtype.
+        array_zyx: stored values, any strides and real dtype; several volumes (t, z, y, x) only with `seen`.
         threshold: physical value above which a voxel belongs to the body, see `body_threshold`.
         scale: physical = stored * scale + offset; positive.
         offset: see scale.

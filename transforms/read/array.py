@@ -86,7 +86,7 @@ def read_header(
         name: of the array within its case.
         file_bytes: size of the whole file.
         limits: what an array may cost.
-        component: which volume of a file of several; NIfTI only.
+        component: which volume of a file of several; NIfTI, or NRRD with an axis of time.
         components: how many volumes the file must hold; None: whatever number.
         placement: which of a NIfTI's forms places the voxels; nothing for other formats.
 
@@ -103,9 +103,9 @@ def read_header(
             components=components,
             placement=placement,
         )
-    if component is not None:
+    if component is not None and itk.time_points(prefix) == 1:
         raise Rejected(Reason.UNSUPPORTED, f"expected NIfTI for one of several volumes in a file, found {format}")
-    return {"itk": itk.header}[format](prefix, name=name, file_bytes=file_bytes, limits=limits)
+    return itk.header(prefix, name=name, file_bytes=file_bytes, limits=limits, component=component)
 
 
 def read_array(header: ArrayHeader, blobs: Sequence[Blob], limits: Limits) -> Volume:
@@ -129,7 +129,7 @@ def read_array(header: ArrayHeader, blobs: Sequence[Blob], limits: Limits) -> Vo
     elif header.format == "nifti":
         volume = _read_nifti(header, blobs, limits)
     elif header.format == "itk":
-        volume = _read_itk(blobs, limits)
+        volume = _read_itk(header, blobs, limits)
     elif header.format in segment.FORMATS:
         volume = drawing.read_union(header, blobs[0].content(), limits)
     else:
@@ -145,17 +145,27 @@ def respaced(affine_ras: Affine, spacing_xyz_mm: Sequence[float]) -> Affine:
 
 
 def _read_nifti(header: ArrayHeader, blobs: Sequence[Blob], limits: Limits) -> Volume:
+    data, voxels = nifti_contents(blobs)
+    return nifti.read(data, limits=limits, voxels=voxels, component=header.component, placement=header.placement)
+
+
+def nifti_contents(blobs: Sequence[Blob]) -> tuple[Bytes, Bytes | None]:
+    """A NIfTI file, and where it is the header of a pair the file of its voxels, when that is there."""
     first = blobs[0]
     voxels = blobs[1].content() if len(blobs) > 1 else None
     if voxels is None and first.local is not None:
         found = (first.local.with_name(name) for name in nifti.data_file(first.local.name))
         voxels = next((path.read_bytes() for path in found if path.is_file()), None)
-    return nifti.read(
-        first.content(), limits=limits, voxels=voxels, component=header.component, placement=header.placement
-    )
+    return first.content(), voxels
 
 
-def _read_itk(blobs: Sequence[Blob], limits: Limits) -> Volume:
+def _read_itk(header: ArrayHeader, blobs: Sequence[Blob], limits: Limits) -> Volume:
+    data, beside = itk_contents(blobs)
+    return itk.read(data, beside=beside, limits=limits, component=header.component)
+
+
+def itk_contents(blobs: Sequence[Blob]) -> tuple[Bytes, dict[str, Bytes]]:
+    """A MetaImage or NRRD file, and by their names the files beside it."""
     first, data = blobs[0], blobs[0].content()
     beside = {PurePosixPath(b.path).name: b.content() for b in blobs[1:]}
     detached = itk.data_file(bytes(data[: itk.HEADER_PREFIX_BYTES]))
@@ -163,4 +173,4 @@ def _read_itk(blobs: Sequence[Blob], limits: Limits) -> Volume:
         sibling = first.local.with_name(detached)
         if sibling.is_file():
             beside[detached] = sibling.read_bytes()
-    return itk.read(data, beside=beside, limits=limits)
+    return data, beside

@@ -101,15 +101,10 @@ class Objects:
         return dicom.finished(frames.cut(self._held[piece.path], piece), piece)
 
 
-def partitions(slices: Sequence[Instance]) -> list[clusters.Part]:
-    """The volumes that slices are, by geometry and then by content; without those that are series over time."""
-    pieces: list[clusters.Part] = []
-    for part in clusters.by_geometry(slices):
-        try:
-            pieces += clusters.by_content(part)
-        except Rejected:
-            continue
-    return pieces
+def partitions(slices: Sequence[Instance], *, temporal: bool = False) -> list[clusters.Part]:
+    """The volumes that slices are, by geometry and then by content; or else those that are series over time."""
+    pieces = (p for part in clusters.by_geometry(slices) for p in clusters.by_content(part, over_time=True))
+    return [p for p in pieces if p.temporal == temporal]
 
 
 def stored_dtype(slices: Sequence[Instance]) -> np.dtype:

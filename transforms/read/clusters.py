@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from schemas.reasons import Reason
 from transforms.read.dicom import Instance
+from transforms.read.header import IF_WANTED
 from transforms.read.stack import MIN_SLICES, dot, normal_of, slots
 from transforms.rejected import Rejected
 
@@ -68,10 +69,12 @@ class Part:
     Attributes:
         instances: in no particular order.
         why: what sets them apart from the others of their series; empty for a series that was not split.
+        temporal: whether they are one place at several times.
     """
 
     instances: tuple[Instance, ...]
     why: str = ""
+    temporal: bool = False
 
 
 def by_geometry(instances: Sequence[Instance]) -> list[Part]:
@@ -130,15 +133,19 @@ def is_three_plane(parts: Sequence[Part]) -> bool:
     )
 
 
-def by_content(part: Part) -> list[Part]:
+def by_content(part: Part, *, over_time: bool = False) -> list[Part]:
     """The volumes within a cluster whose slices share positions.
 
     First by contrast (`CONTRASTS`, all that vary together), then by time (`TIMES`, one after the other). A split is
     taken only where every piece has each position once and at least `MIN_SLICES` of them. What no attribute explains
     stays together: slices that coincide are then candidates for duplicates, which only their pixels can settle.
 
+    Args:
+        part: of one geometry.
+        over_time: whether several time points at each position are taken, as one piece that says so.
+
     Raises:
-        Rejected: TEMPORAL, several time points at each position.
+        Rejected: TEMPORAL, several time points at each position that are not taken.
     """
     if _once_each(part.instances):
         return [part]
@@ -149,11 +156,11 @@ def by_content(part: Part) -> list[Part]:
             len(slots(p)) == len(slots(part.instances)) for p in pieces
         ):
             named = [Part(p, _joined(part.why, _values(varying, p[0]))) for p in pieces]
-            return [piece for n in named for piece in _by_time(n)]
-    return _by_time(part)
+            return [piece for n in named for piece in _by_time(n, over_time)]
+    return _by_time(part, over_time)
 
 
-def _by_time(part: Part) -> list[Part]:
+def _by_time(part: Part, over_time: bool) -> list[Part]:
     if _once_each(part.instances):
         return [part]
     everywhere = slots(part.instances)
@@ -161,16 +168,22 @@ def _by_time(part: Part) -> list[Part]:
     if name == "AcquisitionNumber" and any(len(p) < len(everywhere) for p in pieces):
         # Acquisitions that cover different stretches of the patient and overlap: not one place over time.
         return [Part(p, _joined(part.why, f"AcquisitionNumber {p[0].acquisition_number}")) for p in pieces]
+    if name and over_time:
+        return [replace(part, temporal=True)]
     if name:
-        raise Rejected(Reason.TEMPORAL, f"{len(pieces)} time points ({name}) at {len(everywhere)} positions")
+        raise Rejected(
+            Reason.TEMPORAL, f"{len(pieces)} time points ({name}) at {len(everywhere)} positions; {IF_WANTED}"
+        )
     repeated = [s for s in everywhere if len({i.instance_number for i in s}) > 1]
     if 2 * len(repeated) > len(everywhere):
         # Copies of a file keep its InstanceNumber; here the scanner has counted on.
+        if over_time:
+            return [replace(part, temporal=True)]
         counts = sorted({len(s) for s in everywhere})
         raise Rejected(
             Reason.TEMPORAL,
             f"{'-'.join(str(c) for c in counts[:: max(1, len(counts) - 1)])} instances with numbers of their own "
-            f"at each of {len(everywhere)} positions",
+            f"at each of {len(everywhere)} positions; {IF_WANTED}",
         )
     return [part]
 

@@ -1,4 +1,4 @@
-"""One door for pictures and films, beside `transforms.read.array` for volumes."""
+"""One door for all images: pictures and films here, volumes by `read.array`, images over time by `read.over_time`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from schemas.case import ArrayHeader
 from schemas.reasons import Reason
 from schemas.recipe import Limits
 from transforms.flat import Flat, is_flat
-from transforms.read import array, dicom, dicom_flat, raster, video
+from transforms.read import array, dicom, dicom_flat, over_time, raster, video
 from transforms.read.array import Blob
-from transforms.read.header import ReadHeader, check_frames
+from transforms.read.header import OVER_TIME, ReadHeader, check_frames
 from transforms.rejected import Rejected
 from transforms.store import ListedObject, SourceStore
-from transforms.volume import Volume
+from transforms.volume import TemporalVolume, Volume
 
 
 def read_header(o: ListedObject, store: SourceStore, *, name: str, limits: Limits) -> ReadHeader:
@@ -53,12 +53,14 @@ def read_header(o: ListedObject, store: SourceStore, *, name: str, limits: Limit
     return read
 
 
-def read_any(header: ArrayHeader, blobs: Sequence[Blob], limits: Limits) -> Volume | Flat:
-    """What a header described at inventory: a volume, or a picture or film by its axes.
+def read_any(header: ArrayHeader, blobs: Sequence[Blob], limits: Limits) -> Volume | TemporalVolume | Flat:
+    """What a header described at inventory: a volume, an image over time, or a picture or film, by its axes.
 
     Raises:
         Rejected: as the format's reader does; MISSING_FILE, there is no object.
     """
+    if header.axes == OVER_TIME:
+        return over_time.read(header, blobs, limits)
     if not is_flat(header.axes):
         return array.read_array(header, blobs, limits)
     if not blobs:

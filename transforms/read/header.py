@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,6 +25,12 @@ SINGULAR_TOLERANCE = 1e-6
 
 MIN_EDGE = 2
 """Voxels along each axis of a volume, at least: with one there is no distance between centres to measure."""
+
+IF_WANTED = "`temporal: keep` or `split` in the recipe takes them"
+"""What a refusal of time points says last."""
+
+OVER_TIME = "tzyx"
+"""Axes of an image over time, slowest first."""
 
 _ANGLE_DECIMALS = 6  # of a degree: angles come from libm, whose last bit differs between systems
 
@@ -153,6 +159,39 @@ def array_header(
         bytes=file_bytes,
         unit=unit,
     )
+
+
+def over_time(header: ArrayHeader, count: int) -> ArrayHeader:
+    """The header of one moment as that of all of them."""
+    return replace(header, axes=OVER_TIME, shape=(count, *header.shape), verdict="temporal")
+
+
+def at_one_moment(header: ArrayHeader) -> ArrayHeader:
+    """The header of all moments as that of one: its grid, for what is drawn on all of them."""
+    return header if header.axes != OVER_TIME else replace(header, axes="zyx", shape=header.shape[1:])
+
+
+def check_extent_over_time(header: ArrayHeader, limits: Limits) -> None:
+    """Refuse an image over time before memory is taken for it.
+
+    Raises:
+        Rejected: as `check_extent` of one moment; TOO_LARGE, the voxels, bytes or number of all moments.
+    """
+    count, *shape = header.shape
+    check_frames(count, limits)
+    itemsize = np.dtype(header.dtype).itemsize
+    check_extent(shape, itemsize, limits)
+    voxels = math.prod(header.shape)
+    for what, found, allowed in (
+        ("voxels", voxels, limits.max_voxels),
+        ("bytes in memory", voxels * itemsize, limits.max_bytes),
+    ):
+        if found > allowed:
+            shown = "×".join(str(n) for n in (*shape[::-1], count))
+            raise Rejected(
+                Reason.TOO_LARGE,
+                f"the header announces {shown} (x, y, z, t), {found} {what}; the recipe's limits allow {allowed}",
+            )
 
 
 def affine_of(header: ArrayHeader) -> Affine:

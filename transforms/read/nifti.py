@@ -8,7 +8,8 @@ Rules, where the standard leaves a choice (nifti1.h of 2003, nifti2.h of 2011):
 * pixdim must be positive even where the sform is used, and its disagreement with the sform is a finding;
 * scl_slope 0 or not finite means no scaling. scl_inter is then not used either;
 * a manifest that knows a data set's sform to be wrong has the qform taken instead (`placement="qform"`), and nothing else;
-* a file of four axes is several volumes; one of them is read where `component` says which, and none where it does not;
+* a file of four axes is several volumes; one of them is read where `component` says which, all where `read_all` is asked
+  for (`transforms.read.over_time`), and none where nothing says so;
 * a unit other than mm is converted to mm, a unit that is not stated is taken for mm; both are findings.
 """
 
@@ -28,6 +29,7 @@ from schemas.reasons import Reason
 from schemas.recipe import Limits
 from transforms.read import inflate
 from transforms.read.header import (
+    IF_WANTED,
     ReadHeader,
     array_header,
     check_affine,
@@ -77,6 +79,7 @@ class NiftiHeader:
         dim: sizes of the axes that dim[0] counts: x, y, z, t, …
         datatype: code of the number type.
         pixdim: qfac, then the spacing of x, y, z, in the file's unit.
+        step: pixdim[4], along the fourth axis, in the file's unit of it.
         vox_offset: first byte of the voxels.
         pair: whether they lie in an .img file beside this header.
         srow: rows x, y, z of the sform.
@@ -89,6 +92,7 @@ class NiftiHeader:
     dim: tuple[int, ...]
     datatype: int
     pixdim: tuple[float, float, float, float]
+    step: float
     vox_offset: int
     pair: bool
     scl_slope: float
@@ -129,9 +133,14 @@ class NiftiHeader:
         if any(n > 1 for n in self.dim[4:]):
             raise Rejected(Reason.NOT_A_VOLUME, f"expected one value per voxel, found {shown} (x, y, z, t, values)")
         if len(self.dim) > 3 and self.dim[3] > 1:
-            raise Rejected(Reason.TEMPORAL, f"{self.dim[3]} time points in one file: {shown} (x, y, z, t)")
+            raise Rejected(Reason.TEMPORAL, f"{self.dim[3]} time points in one file: {shown} (x, y, z, t); {IF_WANTED}")
         x, y, z = self.dim[:3]
         return z, y, x
+
+    @property
+    def time_points(self) -> int:
+        """Volumes along the fourth axis; 1 where there is none, or where several values per voxel follow."""
+        return self.dim[3] if len(self.dim) > 3 and all(n == 1 for n in self.dim[4:]) else 1
 
     @property
     def scaling(self) -> tuple[float, float]:
@@ -174,7 +183,7 @@ def _parse_nifti1(b: bytes, order: str) -> NiftiHeader:
     return _header(
         1, order, dim, pair=magic[:2] == b"ni",
         datatype=struct.unpack_from(order + "h", b, 70)[0],
-        pixdim=struct.unpack_from(order + "4f", b, 76),
+        pixdim=struct.unpack_from(order + "5f", b, 76),
         vox_offset=vox_offset, slope=slope, inter=inter, units=b[123],
         codes=(qform_code, sform_code), placed=placed,
     )  # fmt: skip
@@ -188,7 +197,7 @@ def _parse_nifti2(b: bytes, order: str) -> NiftiHeader:
     return _header(
         2, order, struct.unpack_from(order + "8q", b, 16), pair=b[4:6] == b"ni",
         datatype=struct.unpack_from(order + "h", b, 12)[0],
-        pixdim=struct.unpack_from(order + "4d", b, 104),
+        pixdim=struct.unpack_from(order + "5d", b, 104),
         vox_offset=struct.unpack_from(order + "q", b, 168)[0],
         slope=struct.unpack_from(order + "d", b, 176)[0],
         inter=struct.unpack_from(order + "d", b, 184)[0],
@@ -214,6 +223,7 @@ def _header(
         dim=tuple(int(n) for n in dim[1 : dim[0] + 1]),
         datatype=datatype,
         pixdim=(pixdim[0], pixdim[1], pixdim[2], pixdim[3]),
+        step=pixdim[4],
         vox_offset=int(vox_offset)
         or (0 if pair else least + 4),  # 0 means right after the header and its extension flag
         pair=pair,
@@ -401,7 +411,7 @@ def header(
             cannot hold it.
     """
     plain = not inflate.is_gzip(prefix)
-    whole = parse_header(prefix if plain else inflate.gunzip_prefix(prefix, HEADER_PREFIX_BYTES))
+    whole = file_header(prefix)
     h = one_volume(whole, component, placement, components)
     dtype, shape_zyx = h.dtype, h.shape_zyx
     check_extent(shape_zyx, dtype.itemsize, limits)
@@ -460,12 +470,35 @@ def read(
         Rejected: as `header` does; CORRUPT_GZIP; TRUNCATED, fewer voxels than the header announces; MISSING_FILE, a pair
             without the file of its voxels.
     """
-    compressed = inflate.is_gzip(data)
-    prefix = bytes(data[:HEADER_PREFIX_BYTES])
-    whole = parse_header(inflate.gunzip_prefix(prefix, HEADER_PREFIX_BYTES) if compressed else prefix)
+    whole = file_header(bytes(data[:HEADER_PREFIX_BYTES]))
     h = one_volume(whole, component, placement)
-    dtype, shape_zyx = h.dtype, h.shape_zyx
-    check_extent(shape_zyx, dtype.itemsize, limits)
+    stored, affine = _stored(data, whole, h, h.shape_zyx, limits, voxels)
+    scale, offset = h.scaling
+    return Volume(stored, affine, scale, offset)
+
+
+def read_all(
+    data: Bytes, *, limits: Limits, voxels: Bytes | None = None, placement: str | None = None
+) -> tuple[npt.NDArray, Volume]:
+    """All volumes of a file of four axes: an array (t, z, y, x), and the first of them. Arguments and faults as `read`."""
+    whole = file_header(bytes(data[:HEADER_PREFIX_BYTES]))
+    h = one_volume(whole, 0, placement)
+    stored, affine = _stored(data, whole, h, (whole.dim[3] if len(whole.dim) > 3 else 1, *h.shape_zyx), limits, voxels)
+    scale, offset = h.scaling
+    return stored, Volume(stored[0], affine, scale, offset)
+
+
+def file_header(prefix: bytes) -> NiftiHeader:
+    """`parse_header` of a file, plain or gzip, from its first `HEADER_PREFIX_BYTES`."""
+    return parse_header(inflate.gunzip_prefix(prefix, HEADER_PREFIX_BYTES) if inflate.is_gzip(prefix) else prefix)
+
+
+def _stored(
+    data: Bytes, whole: NiftiHeader, h: NiftiHeader, shape: tuple[int, ...], limits: Limits, voxels: Bytes | None
+) -> tuple[npt.NDArray, Affine]:
+    """Stored values of this shape from where `h` says that they begin, and where they lie."""
+    dtype = h.dtype
+    check_extent(h.shape_zyx, dtype.itemsize, limits)
     _check_content(whole, limits)
     affine, _ = affine_ras(h, "")
     _check_offset(whole)
@@ -480,11 +513,10 @@ def read(
         inflate.check_holds(len(stream), expected)
         content = inflate.gunzip(stream, max_bytes=2 * expected + _EXCESS_BYTES, expected_bytes=expected)
     _check_length(whole, len(content))
-    stored: npt.NDArray = np.frombuffer(content, dtype, count=math.prod(shape_zyx), offset=h.vox_offset)
+    stored: npt.NDArray = np.frombuffer(content, dtype, count=math.prod(shape), offset=h.vox_offset)
     if not dtype.isnative or not stored.flags.aligned:
         stored = stored.astype(dtype.newbyteorder("="))
-    scale, offset = h.scaling
-    return Volume(stored.reshape(shape_zyx), affine, scale, offset)
+    return stored.reshape(shape), affine
 
 
 def _content_bytes(h: NiftiHeader) -> int:

@@ -54,6 +54,8 @@ _OTHER_SPACES = frozenset({
 def parse(prefix: bytes) -> TextHeader:
     """The header at the start of a .nrrd, or in a .nhdr.
 
+    Time points are read along the slowest axis, where its kind is `time` and it has no direction.
+
     Raises:
         Rejected: UNREADABLE, not NRRD; NO_GEOMETRY, no patient space, directions or origin; NOT_A_VOLUME, TEMPORAL,
             UNSUPPORTED, what is described is not one number per voxel of a volume, or is encoded as text.
@@ -90,6 +92,7 @@ def parse(prefix: bytes) -> TextHeader:
         data_offset=data_offset if data_file is None else 0,
         encoding=encoding,
         skip=integers(fields.get("byte skip", fields.get("byteskip", "0")), "byte skip")[0],
+        time_points=sizes[-1] if spatial == [0, 1, 2] and len(sizes) == 4 else 1,
     )
 
 
@@ -130,6 +133,8 @@ def _spatial_axes(fields: dict[str, str], sizes: list[int]) -> list[int]:
     kinds = fields.get("kinds", "").lower().split() or ["domain"] * len(sizes)
     directed = [a for a, d in enumerate(_directions(fields, len(sizes))) if d is not None]
     others = [a for a in range(len(sizes)) if a not in directed and sizes[a] > 1]
+    if others == [3] and len(sizes) == 4 and len(kinds) == 4 and kinds[3] in _TIME_KINDS:
+        others = []
     if others:
         kind = kinds[others[0]] if others[0] < len(kinds) else "unknown"
         reason = Reason.TEMPORAL if kind in _TIME_KINDS else Reason.UNSUPPORTED

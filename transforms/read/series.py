@@ -11,7 +11,7 @@
 | mixed | several volumes | `clusters.by_geometry`, `clusters.by_content` |
 | gap | MISSING_SLICES | `stack.measure` |
 | tilted | volume, deskewed | `stack.measure`, `deskew` |
-| temporal | TEMPORAL; `temporal.read_temporal` reads such a series as one 4-D array | `clusters.by_content` |
+| temporal | TEMPORAL, or as the recipe says: one image over time, or a volume for each time point | `clusters.by_content`, `temporal` |
 | localizer | LOCALIZER | `assemble.slices_of`, `clusters.is_three_plane` |
 | multiframe, mosaic | as the series of its frames or tiles; MULTIFRAME where it does not say where they lie | `frames.expand` |
 | incomplete | INCOMPLETE | `stack.check_plane`, `stack.measure` |
@@ -27,12 +27,13 @@ from dataclasses import dataclass, replace
 from mdfp.sample import Acquisition, Finding
 from schemas.case import ArrayHeader
 from schemas.reasons import Reason
-from schemas.recipe import Limits
+from schemas.recipe import Limits, Temporal
 from transforms.read import clusters
 from transforms.read.assemble import Objects, assembled, partitions, slices_of, stored_dtype, to_suv
 from transforms.read.dicom import Instance
-from transforms.read.header import array_header, check_affine
-from transforms.read.stack import Stack, measure
+from transforms.read.header import array_header, check_affine, over_time
+from transforms.read.stack import Stack, measure, slots
+from transforms.read.temporal import measured, told_apart
 from transforms.rejected import Rejected
 from transforms.scratch import Bytes
 from transforms.volume import Volume
@@ -50,9 +51,11 @@ class SeriesVolume:
             several volumes is named by each of them.
         header: its record.
         findings: what was noticed; `where` is the header's name.
-        verdict: regular, duplicates, tilted, irregular, mixed, multiframe or mosaic.
+        verdict: regular, duplicates, tilted, irregular, mixed, multiframe, mosaic or temporal.
         metadata: how it was taken, from the first slice.
         instance: the first slice: modality, patient and UIDs for the case.
+        moment: (which of the images over time of its series, which time point of that), both from 0, of a volume that is one
+            of several time points; else None.
     """
 
     paths: tuple[str, ...]
@@ -61,6 +64,7 @@ class SeriesVolume:
     verdict: str
     metadata: Acquisition
     instance: Instance
+    moment: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -92,12 +96,13 @@ class Diagnosis:
         return Diagnosis((*self.volumes, *other.volumes), (*self.rejects, *other.rejects))
 
 
-def diagnose(instances: Sequence[Instance], *, name: str = "image") -> Diagnosis:
+def diagnose(instances: Sequence[Instance], *, name: str = "image", temporal: Temporal = "refuse") -> Diagnosis:
     """Volumes and rejects of the instances of one SeriesInstanceUID. Pure; the order of the instances does not matter.
 
     Args:
         instances: of one series.
         name: of the array, for header and findings.
+        temporal: what becomes of several time points at each position.
     """
     ordered = sorted(instances, key=lambda i: (i.sop_instance_uid, i.path))
     fit, rejects = _fit(ordered)
@@ -112,14 +117,23 @@ def diagnose(instances: Sequence[Instance], *, name: str = "image") -> Diagnosis
     pieces: list[clusters.Part] = []
     for part in parts:
         try:
-            pieces += clusters.by_content(part)
+            pieces += clusters.by_content(part, over_time=temporal != "refuse")
         except Rejected as verdict:
             rejects.append(_reject(verdict, part.instances))
-    for piece in pieces:
+    for number, piece in enumerate(pieces):
+        among = f"one of {len(pieces)} volumes of its series, one expected: {piece.why}" if piece.why else ""
         try:
+            if piece.temporal and temporal == "split":
+                for t, moment in enumerate(_split(piece, name, left_out, fit, rejects)):
+                    if moment is not None:
+                        found.append(([number, t], replace(moment, moment=(number, t))))
+                continue
             slices, suv = to_suv(_whole(piece))
-            among = f"one of {len(pieces)} volumes of its series, one expected: {piece.why}" if piece.why else ""
-            volume = _volume(measure(slices), name, left_out, among, suv)
+            volume = (
+                _kept(slices, name, left_out, among, suv)
+                if piece.temporal
+                else _volume([measure(slices)], name, left_out, among, suv)
+            )
             numbers = sorted(i.frame or 0 for i in piece.instances)
             found.append((numbers, _numbered(volume, piece, fit)))
         except Rejected as verdict:
@@ -129,14 +143,67 @@ def diagnose(instances: Sequence[Instance], *, name: str = "image") -> Diagnosis
     return Diagnosis(volumes, tuple(rejects))
 
 
-def _numbered(volume: SeriesVolume, piece: clusters.Part, fit: Sequence[Instance]) -> SeriesVolume:
-    """The volume with its number among the volumes of its objects, so that `read` finds it again in them alone."""
+def _kept(slices: Sequence[Instance], name: str, left_out: int, among: str, suv: str) -> SeriesVolume:
+    """All moments as one image over time."""
+    found = measured(slices)
+    volume = _volume(found.stacks, name, left_out, among, suv)
+    header = over_time(volume.header, len(found.stacks))
+    detail = f"{len(found.stacks)} time points of {len(found.stacks[0].slots)} slices, by {found.ordered_by}"
+    findings = (*volume.findings, Finding("temporal", name, detail))
+    return replace(volume, header=header, findings=findings, verdict=header.verdict)
+
+
+def _split(
+    piece: clusters.Part, name: str, left_out: int, fit: Sequence[Instance], rejects: list[SeriesReject]
+) -> list[SeriesVolume | None]:
+    """Each moment as a volume of its own; None for one that is none, which becomes one of `rejects`.
+
+    Raises:
+        Rejected: the moments cannot be told apart.
+    """
+    ordered_by, moments = told_apart(piece.instances)
+    expected = len(slots(piece.instances))
+    result: list[SeriesVolume | None] = []
+    for t, instances in enumerate(moments):
+        try:
+            if len(instances) != expected:
+                # A stack cut short is a regular one; only the other moments tell.
+                raise Rejected(
+                    Reason.MISSING_SLICES,
+                    f"time point {t + 1} of {len(moments)} has {len(instances)} slices, expected {expected}",
+                )
+            moment = clusters.Part(instances, f"time point {t + 1} of {len(moments)}, by {ordered_by}")
+            slices, suv = to_suv(_whole(moment))
+            volume = _volume([measure(slices)], name, left_out, "", suv)
+            volume = _numbered(volume, piece, fit, moment=t)
+            findings = (*volume.findings, Finding("temporal", name, moment.why))
+            header = replace(volume.header, verdict="temporal")
+            result.append(replace(volume, header=header, findings=findings, verdict="temporal"))
+        except Rejected as verdict:
+            rejects.append(_reject(verdict, instances))
+            result.append(None)
+    return result
+
+
+def _numbered(
+    volume: SeriesVolume, piece: clusters.Part, fit: Sequence[Instance], moment: int | None = None
+) -> SeriesVolume:
+    """The volume with its number among the volumes of its objects, so that `read` finds it again in them alone.
+
+    Args:
+        volume: the volume.
+        piece: what it was made of; of a moment, all moments.
+        fit: the slices of the series.
+        moment: which moment of the piece it is; None: all of it.
+    """
     paths = set(volume.paths)
     within = [i for i in fit if i.path in paths]
-    if len(within) == len(piece.instances):
-        return volume
+    if len(within) == (len(piece.instances) if moment is None else len(slots(piece.instances))):
+        return volume  # its objects hold nothing else
+    if moment is not None:
+        volume = replace(volume, header=replace(volume.header, component=moment))
     wanted = {(i.path, i.frame) for i in piece.instances}
-    for number, other in enumerate(partitions(within)):
+    for number, other in enumerate(partitions(within, temporal=piece.temporal)):
         if {(i.path, i.frame) for i in other.instances} == wanted:
             return replace(volume, header=replace(volume.header, part=number))
     raise Rejected(Reason.MULTIFRAME, "the frames of this volume cannot be told from the others by its objects alone")
@@ -174,11 +241,16 @@ def _reject(verdict: Rejected, members: Sequence[Instance]) -> SeriesReject:
     return SeriesReject(verdict.reason, f"{verdict.detail} ({count})", paths, members[0])
 
 
-def _volume(stack: Stack, name: str, left_out: int, among: str, suv: str) -> SeriesVolume:
+def _volume(stacks: Sequence[Stack], name: str, left_out: int, among: str, suv: str) -> SeriesVolume:
+    """The volume of a stack; of several moments the first, with the objects and findings of all."""
+    stack = stacks[0]
     check_affine(stack.affine_ras)
-    flat = [i for slot in stack.slots for i in slot]
+    flat = [i for moment in stacks for slot in moment.slots for i in slot]
     first = flat[0]
-    findings = [Finding(code, name, detail) for code, detail in stack.ailments]
+    ailments: dict[str, str] = {}
+    for code, detail in (a for moment in stacks for a in moment.ailments):
+        ailments.setdefault(code, detail)
+    findings = [Finding(code, name, detail) for code, detail in ailments.items()]
     if among:
         findings.append(Finding("mixed", name, among))
     if left_out:
@@ -258,14 +330,25 @@ def read(files: Sequence[tuple[str, Bytes]], header: ArrayHeader, limits: Limits
     objects = Objects(files, limits)
     slices = objects.slices()
     if header.part is not None:
-        pieces = partitions(slices)
-        slices = list(pieces[header.part].instances) if header.part < len(pieces) else []
-    if not slices:
-        raise Rejected(
-            Reason.SOURCE_CHANGED, f"the inventory saw volume {header.part} of these objects, now there are fewer"
-        )
+        slices = _part(slices, header.part, header.component)
     scaled, _ = to_suv(slices)
     stack = measure(scaled)
     if stack.shape != header.shape or any((i.rows, i.columns) != (scaled[0].rows, scaled[0].columns) for i in scaled):
         raise Rejected(Reason.SOURCE_CHANGED, f"the inventory saw {header.shape} voxels (z, y, x), now {stack.shape}")
     return assembled(stack, objects, limits)
+
+
+def _part(slices: Sequence[Instance], part: int, moment: int | None) -> list[Instance]:
+    """One of several volumes of some objects, as `_numbered` counts them.
+
+    Raises:
+        Rejected: SOURCE_CHANGED, there are fewer.
+    """
+    pieces = partitions(slices, temporal=moment is not None)
+    if part < len(pieces):
+        if moment is None:
+            return list(pieces[part].instances)
+        _, moments = told_apart(pieces[part].instances)
+        if moment < len(moments):
+            return list(moments[moment])
+    raise Rejected(Reason.SOURCE_CHANGED, f"the inventory saw volume {part} of these objects, now there are fewer")

@@ -3,59 +3,77 @@
 The moments are told apart, and put in order, by the first attribute that does so (`clusters.TIMES`); where none does, by
 the order of InstanceNumber at each position. How far apart they lie is not read: only their order is known.
 
-The inventory refuses such series as TEMPORAL: a case holds volumes. This is for those who read them themselves.
+The inventory refuses such series as TEMPORAL unless the recipe takes them (`schemas.recipe.Temporal`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from mdfp.geometry import Affine
 from schemas.reasons import Reason
 from schemas.recipe import Limits
 from transforms.read import clusters
-from transforms.read.assemble import Objects, assembled, to_suv
+from transforms.read.assemble import Objects, assembled, partitions, to_suv
 from transforms.read.dicom import Instance
 from transforms.read.header import check_affine, furthest_corner_mm
 from transforms.read.stack import Stack, measure, slots
 from transforms.rejected import Rejected
 from transforms.scratch import Bytes
+from transforms.volume import TemporalVolume
 
 SAME_GRID_MM = 0.01
 """Corners of the volumes of two moments may lie this far apart, in mm: positions are rounded."""
 
 
 @dataclass(frozen=True, eq=False)
-class TemporalVolume:
-    """Volumes of one place at several moments.
+class Moments:
+    """Slices over time, put in order and measured.
 
     Attributes:
-        array_tzyx: shape (t, z, y, x), stored values.
-        affine_ras: 4×4, index (x, y, z) → mm, RAS world; the same for all moments.
-        ordered_by: the attribute that puts the moments in order.
-        scale: physical = stored * scale + offset.
-        offset: see scale.
-        padding: stored value that marks voxels outside the scan, or None.
+        stacks: of each moment, all on one grid.
+        ordered_by: the attribute that orders them.
     """
 
-    array_tzyx: npt.NDArray[Any]
-    affine_ras: Affine
+    stacks: tuple[Stack, ...]
     ordered_by: str
-    scale: float = 1.0
-    offset: float = 0.0
-    padding: float | None = None
+
+
+def measured(slices: Sequence[Instance]) -> Moments:
+    """The moments of slices of one geometry.
+
+    Raises:
+        Rejected: as `moments` and `stack.measure`; TEMPORAL, the moments lie on different grids.
+    """
+    name, pieces = moments(slices)
+    stacks = tuple(measure(p) for p in pieces)
+    _check_one_grid(stacks)
+    return Moments(stacks, name)
 
 
 def moments(slices: Sequence[Instance]) -> tuple[str, list[tuple[Instance, ...]]]:
     """The attribute that orders the moments of slices of one geometry, and the slices of each moment.
 
     Raises:
-        Rejected: TEMPORAL, the moments cannot be told apart; MISSING_SLICES, some positions have fewer than others.
+        Rejected: TEMPORAL, the moments cannot be told apart; MISSING_SLICES, some of them have fewer slices than others.
+    """
+    name, pieces = told_apart(slices)
+    positions = len(slots(slices))
+    if short := [p for p in pieces if len(p) != positions]:
+        raise Rejected(
+            Reason.MISSING_SLICES,
+            f"{len(short)} of {len(pieces)} time points have fewer than {positions} slices, down to {min(map(len, short))}",
+        )
+    return name, pieces
+
+
+def told_apart(slices: Sequence[Instance]) -> tuple[str, list[tuple[Instance, ...]]]:
+    """As `moments`, those included that have fewer slices than others.
+
+    Raises:
+        Rejected: TEMPORAL, the moments cannot be told apart.
     """
     name, pieces = clusters.time_points(slices)
     groups = slots(slices)
@@ -68,15 +86,10 @@ def moments(slices: Sequence[Instance]) -> tuple[str, list[tuple[Instance, ...]]
                 f"expected as many InstanceNumbers at each of {len(groups)} positions, found {min(counts)} to {max(counts)}",
             )
         return "InstanceNumber", [tuple(g[t] for g in numbered) for t in range(counts.pop())]
-    if short := [p for p in pieces if len(p) != len(groups)]:
-        raise Rejected(
-            Reason.MISSING_SLICES,
-            f"{len(short)} of {len(pieces)} time points have fewer than {len(groups)} slices, down to {min(map(len, short))}",
-        )
     return name, pieces
 
 
-def read_temporal(files: Sequence[tuple[str, Bytes]], limits: Limits) -> TemporalVolume:
+def read_temporal(files: Sequence[tuple[str, Bytes]], limits: Limits, part: int | None = None) -> TemporalVolume:
     """A series over time as one 4-D array.
 
     Stored values are kept where one slope and intercept hold for all slices of all moments; else the values are physical,
@@ -85,19 +98,16 @@ def read_temporal(files: Sequence[tuple[str, Bytes]], limits: Limits) -> Tempora
     Args:
         files: (path, whole file) of each instance of the series.
         limits: what the 4-D array may cost.
+        part: which of the series over time that the objects hold; None: they hold one and nothing else.
 
     Raises:
         Rejected: TEMPORAL, slices of several geometries, or moments that cannot be told apart; MISSING_SLICES; TOO_LARGE;
             as `series.read` does.
     """
     objects = Objects(files, limits)
-    slices, _ = to_suv(objects.slices())
-    parts = clusters.by_geometry(slices)
-    if len(parts) != 1:
-        raise Rejected(Reason.TEMPORAL, f"expected slices of one plane, size and spacing, found {len(parts)} kinds")
-    name, pieces = moments(slices)
-    stacks = [measure(p) for p in pieces]
-    _check_one_grid(stacks)
+    slices, _ = to_suv(_chosen(objects.slices(), part))
+    found = measured(slices)
+    name, stacks = found.ordered_by, found.stacks
     first = slices[0]
     uniform = len({(i.slope, i.intercept) for i in slices}) == 1
     dtype = np.result_type(*{i.dtype for i in slices}) if uniform else np.dtype(np.float64)
@@ -115,6 +125,18 @@ def read_temporal(files: Sequence[tuple[str, Bytes]], limits: Limits) -> Tempora
     scale, offset = (first.slope, first.intercept) if uniform else (1.0, 0.0)
     padding = paddings.pop() if uniform and len(paddings) == 1 else None
     return TemporalVolume(array, stacks[0].affine_ras, name, scale, offset, padding)
+
+
+def _chosen(slices: Sequence[Instance], part: int | None) -> Sequence[Instance]:
+    if part is not None:
+        pieces = partitions(slices, temporal=True)
+        if part >= len(pieces):
+            raise Rejected(Reason.SOURCE_CHANGED, f"the inventory saw {part + 1} series over time, now {len(pieces)}")
+        return pieces[part].instances
+    parts = clusters.by_geometry(slices)
+    if len(parts) != 1:
+        raise Rejected(Reason.TEMPORAL, f"expected slices of one plane, size and spacing, found {len(parts)} kinds")
+    return slices
 
 
 def _check_one_grid(stacks: Sequence[Stack]) -> None:

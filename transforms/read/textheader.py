@@ -29,6 +29,7 @@ class TextHeader:
         data_offset: first byte of the (encoded) voxels in the file that holds them.
         encoding: raw, zlib, gzip or bzip2.
         skip: bytes of the decoded data before the first voxel; -1: the voxels are its last bytes.
+        time_points: volumes that follow each other.
     """
 
     shape_zyx: tuple[int, int, int]
@@ -38,6 +39,7 @@ class TextHeader:
     data_offset: int
     encoding: str
     skip: int
+    time_points: int = 1
 
 
 def shown(text: str | None, known: Collection[str] = ()) -> str:

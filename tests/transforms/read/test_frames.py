@@ -18,6 +18,8 @@ from mdfp import geometry
 from schemas.reasons import Reason
 from schemas.recipe import Limits
 from transforms.read import csa, dicom, series
+from transforms.read.array import Blob
+from transforms.read.flat import read_any
 from transforms.read.temporal import read_temporal
 from transforms.rejected import Rejected
 
@@ -313,6 +315,15 @@ class TestMosaic:
         assert reject.reason is reason
 
 
+def taken(files: Files, temporal: Any) -> list[Any]:
+    """What the volumes of a diagnosis are read as, moments in their order."""
+    found = series.diagnose(
+        [dicom.read_instance(d, path=p, file_bytes=len(d)) for p, d in files], temporal=temporal
+    ).volumes
+    ordered = sorted(found, key=lambda v: v.moment or (-1, -1))
+    return [read_any(v.header, [Blob(p, dict(files)[p]) for p in v.paths], Limits()) for v in ordered]
+
+
 class TestTemporal:
     def check(self, files: Files, ordered_by: str, moments: Sequence[int], slices: int) -> None:
         (reject,) = diagnosed(files).rejects
@@ -322,6 +333,11 @@ class TestTemporal:
         expected = np.stack([stacked(range(m, m + slices)) for m in moments])
         np.testing.assert_array_equal(found.array_tzyx, expected)
         np.testing.assert_allclose(geometry.apply(found.affine_ras, [0, 0, 0]), [5, -7, 10], atol=1e-5)
+        (kept,) = taken(files, "keep")
+        np.testing.assert_array_equal(kept.array, expected)
+        for moment, whole in zip(taken(files, "split"), expected, strict=True):
+            np.testing.assert_array_equal(moment.array, whole)
+            np.testing.assert_array_equal(moment.affine_ras, found.affine_ras)
 
     @pytest.mark.parametrize("keyword", ["TemporalPositionIdentifier", "TriggerTime", "AcquisitionNumber"])
     def test_slices_at_several_times(self, series_of: Callable[..., Files], keyword: str) -> None:
@@ -356,6 +372,22 @@ class TestTemporal:
     def test_frames(self, slice_bytes: SliceBytes) -> None:
         frames = [frame(z, FrameContentSequence=[item(TemporalPositionIndex=t)]) for t in (1, 2) for z in (10.0, 12.5)]
         self.check([("a", multiframe(slice_bytes, frames))], "TemporalPositionIdentifier", [0, 2], 2)
+
+    def test_frames_of_an_object_that_holds_another_stack_too(self, slice_bytes: SliceBytes) -> None:
+        def at(z: float, t: int, stack: str) -> Dataset:
+            return frame(z, FrameContentSequence=[item(TemporalPositionIndex=t, StackID=stack)])
+
+        frames = [at(z, 1, "still") for z in (0.0, 4.0)]
+        frames += [at(z, t, stack) for stack in ("a", "b") for t in (2, 1) for z in (10.0, 12.5)]
+        files = [("a", multiframe(slice_bytes, frames))]
+        assert [r.reason for r in diagnosed(files).rejects] == [Reason.TEMPORAL] * 2
+        still, first, second = sorted(taken(files, "keep"), key=lambda v: v.array.max())
+        np.testing.assert_array_equal(still.array, stacked([0, 1]))
+        np.testing.assert_array_equal(first.array, [stacked([4, 5]), stacked([2, 3])])
+        np.testing.assert_array_equal(second.array, [stacked([8, 9]), stacked([6, 7])])
+        _, *moments = taken(files, "split")
+        for moment, numbers in zip(moments, ([4, 5], [2, 3], [8, 9], [6, 7]), strict=True):
+            np.testing.assert_array_equal(moment.array, stacked(numbers))
 
     def test_a_slope_that_varies_gives_physical_values(self, series_of: Callable[..., Files]) -> None:
         files = []
