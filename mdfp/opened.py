@@ -145,7 +145,9 @@ class OpenSample:
         unknown: Unknown = "ignore",
         ignore: int = UNTOLD,
     ) -> npt.NDArray[Any]:
-        """One class per voxel, for a loss: 0 background, 1..n as in the space, `ignore` where it cannot be told.
+        """One class per voxel or pixel, for a loss: 0 background, 1..n as in the space, `ignore` where it cannot be told.
+
+        The mask of a picture has its rows and columns, and no channels: a box is y0, x0, y1, x1.
 
         Args:
             space: which classes; the corpus's default space when left out. Rules: `mdfp.label_space`.
@@ -155,7 +157,7 @@ class OpenSample:
             unknown: `"absent"` takes what nobody looked for as not there. Ignored for a ready LabelSpace.
             ignore: the number for voxels that cannot be told.
         """
-        boxes = [whole(self._image(image).stored.shape) if box is None else box]
+        boxes = [whole(_mask_shape(self._image(image))) if box is None else box]
         return self.class_parts(boxes, space, image=image, layers=layers, unknown=unknown, ignore=ignore)[0]
 
     def class_parts(
@@ -197,9 +199,9 @@ class OpenSample:
         layers: Collection[str] | None = None,
         unknown: Unknown = "ignore",
     ) -> npt.NDArray[np.uint8]:
-        """A mask per class, (classes, z, y, x) uint8: 1, 0, or 255 where it cannot be told. Arguments as `classes`."""
+        """A mask per class, (classes, z, y, x) or of a picture (classes, y, x), uint8: 1, 0, or 255 where it cannot be told. Arguments as `classes`."""
         asked, names, openness = self._asked(space, image, layers, unknown)
-        box = whole(self._image(image).stored.shape) if box is None else box
+        box = whole(_mask_shape(self._image(image))) if box is None else box
         stored = [self.label(name, box=box) for name in names]
         return structure_masks(stored, _shape(box), box[: len(box) // 2], asked, openness)
 
@@ -377,6 +379,11 @@ class Scaling:
         if self.clip:
             np.clip(part, 0.0, 1.0, out=part)
         out[...] = part
+
+
+def _mask_shape(image: SampleImage) -> tuple[int, ...]:
+    """Shape of masks on an image: its own, without the channels of a picture."""
+    return tuple(n for axis, n in zip(image.axes, image.stored.shape, strict=True) if axis != "c")
 
 
 def whole(shape: tuple[int, ...]) -> Box:

@@ -7,7 +7,7 @@ import io
 import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -152,8 +152,14 @@ def _member_faults(corpus: Corpus, record: Sample, member: Member, where: str) -
         if label is None:
             yield Fault(where, "layer", f"one of {[entry.layer for entry in record.labels]}", member.array)
             return
-        yield from _array_faults(array, record.image(label.image).stored, label.dtype, where)
+        image = record.image(label.image)
+        yield from _array_faults(array, _without_channels(image.axes, image.stored), label.dtype, where)
         yield from _label_faults(corpus, record, member.array, array, where)
+
+
+def _without_channels(axes: str, grid: Grid) -> Grid:
+    """The grid of a mask on an image: a picture's without its channels."""
+    return replace(grid, shape=tuple(n for axis, n in zip(axes, grid.shape, strict=True) if axis != "c"))
 
 
 def _text_faults(data: bytes, where: str) -> Iterator[Fault]:
