@@ -199,7 +199,10 @@ class OpenSample:
         layers: Collection[str] | None = None,
         unknown: Unknown = "ignore",
     ) -> npt.NDArray[np.uint8]:
-        """A mask per class, (classes, z, y, x) or of a picture (classes, y, x), uint8: 1, 0, or 255 where it cannot be told. Arguments as `classes`."""
+        """A mask per class, (classes, z, y, x) or of a picture (classes, y, x): uint8 of 1, 0, or 255 where it cannot be told.
+
+        Arguments as `classes`.
+        """
         asked, names, openness = self._asked(space, image, layers, unknown)
         box = whole(_mask_shape(self._image(image))) if box is None else box
         stored = [self.label(name, box=box) for name in names]
