@@ -22,6 +22,7 @@ from schemas.recipe import Geometry, Limits
 from schemas.source import Source
 from transforms.annotated import annotated, check_policy, text_records
 from transforms.estimate import ArrayCost, estimate
+from transforms.flat import is_flat
 from transforms.inventory_masks import check_volume_label, is_mask, read_mask
 from transforms.layouts.case_files import ArrayFiles, CaseFiles, Fault
 from transforms.layouts.group import STAGE, shown_path, to_reject
@@ -394,7 +395,11 @@ def _read_label(
             check_volume_label(files, images)
         except Rejected as fault:
             raise _BrokenFileError(fault, files.objects[0][0].path) from fault
-        return _read_header(files, store, settings.limits, source)
+        volume = _read_header(files, store, settings.limits, source)
+        if is_flat(volume.header.axes):
+            colour = Rejected(Reason.UNSUPPORTED, "a label in colour; masks in colour are read from picture files")
+            raise _BrokenFileError(colour, files.objects[0][0].path)
+        return volume
     table, image = source.labels[files.table or ""], images[files.image or ""]
     orientation = turned.get(image.header.name, 1)
     read: list[ReadHeader] = []

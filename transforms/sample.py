@@ -107,7 +107,10 @@ class SampleMaker:
             warnings += [f"{name}: {w}" for w in made[name].warnings]
 
         with self.watch.measure("normalise"):
-            lattices: dict[str, ImageOnGrid] = {**images, **{n: lattice for n, f in flats.items() if (lattice := _lattice(f))}}
+            lattices: dict[str, ImageOnGrid] = {
+                **images,
+                **{n: lattice for n, f in flats.items() if (lattice := _lattice(f))},
+            }
             layers, states, label_done, label_warnings = self._labels(fetched, lattices)
         done += label_done
         warnings += label_warnings

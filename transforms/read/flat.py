@@ -8,7 +8,7 @@ from schemas.case import ArrayHeader
 from schemas.reasons import Reason
 from schemas.recipe import Limits
 from transforms.flat import Flat, is_flat
-from transforms.read import array, dicom, dicom_flat, mask, raster, video
+from transforms.read import array, dicom, dicom_flat, mask, nifti_colour, raster, video
 from transforms.read.array import Blob
 from transforms.read.header import ReadHeader, check_frames
 from transforms.rejected import Rejected
@@ -70,7 +70,10 @@ def read_any(header: ArrayHeader, blobs: Sequence[Blob], limits: Limits) -> Volu
         return video.read(bytes(content), header, limits)
     if header.format == mask.FORMAT:
         return mask.read(bytes(content), header, limits)
-    found = raster.read(bytes(content), limits)
+    if header.format == "nifti":
+        found = nifti_colour.read(content, limits, blobs[1].content() if len(blobs) > 1 else None)
+    else:
+        found = raster.read(bytes(content), limits)
     # Alpha may have been left out, so channels are not compared.
     if found.array.shape[:2] != header.shape[:2]:
         raise Rejected(Reason.SOURCE_CHANGED, f"the inventory saw {header.shape} pixels, now {found.array.shape}")

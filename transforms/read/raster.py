@@ -185,7 +185,7 @@ def read(data: bytes, limits: Limits) -> Flat:
     else:
         array = tiff.decode(data, header)
     done = []
-    array, opaque = _without_opaque_alpha(array)
+    array, opaque = without_opaque_alpha(array)
     if opaque:
         done.append("an alpha channel that was opaque everywhere left out")
     if header.orientation != 1:
@@ -195,7 +195,8 @@ def read(data: bytes, limits: Limits) -> Flat:
     return Flat(array, axes, top=(1 << bits) - 1, jpeg=stream, done=tuple(done))
 
 
-def _without_opaque_alpha(array: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], bool]:
+def without_opaque_alpha(array: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], bool]:
+    """A picture without an alpha channel that is opaque everywhere, and whether there was one."""
     if array.ndim == 2 or array.shape[2] not in (2, 4):
         return array, False
     if not (array[:, :, -1] == np.iinfo(array.dtype).max).all():
