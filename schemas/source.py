@@ -331,8 +331,8 @@ class LabelTable(_Model):
     def _consistent(self) -> LabelTable:
         if not self.values and not self.structures and not self.colours:
             raise ValueError(
-                "a label table needs values: (numbers -> structures), structures: (names -> structures) or colours: "
-                "(#rrggbb -> structures)"
+                "a label table needs values: (numbers -> structures) or structures: (names -> structures), or, for masks "
+                "in colour, colours: (#rrggbb -> structures)"
             )
         if both := set(self.ignore) & set(self.values):
             raise ValueError(f"values {sorted(both)} are both mapped and ignored")
