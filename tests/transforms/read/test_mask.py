@@ -123,7 +123,7 @@ def test_grey_of_2_and_4_bits_keeps_its_numbers():
 
 def sixteen(values):
     image = Image.fromarray(values, "P")
-    image.putpalette([n for n in range(48)])
+    image.putpalette(list(range(48)))
     return image
 
 
