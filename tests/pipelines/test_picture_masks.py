@@ -15,6 +15,7 @@ import mdfp
 from examples.pictures import write_all
 from examples.pictures.write import drawn
 from mdfp.cli import app
+from mdfp.frames import Frames
 from mdfp.labels import State
 from mdfp.verify import verify
 from mdfp.wds import decoder
@@ -84,7 +85,7 @@ def test_every_mask_is_in_its_place(made):
         _, shapes = drawn(f"cells{number_of(sample)}", 70, 60)
         np.testing.assert_array_equal(sample.label(), np.array([0, nucleus, 255])[shapes])
     for sample in of_source(corpus, "phantom-lesions"):
-        image, shapes = drawn(f"skin{number_of(sample)}", 90, 120, 3)
+        _, shapes = drawn(f"skin{number_of(sample)}", 90, 120, 3)
         assert sample.array().shape == (75, 100, 3)  # made smaller, and its mask with it
         area = shrink((shapes > 0) * np.uint16(65534), "yx", (75, 100))
         np.testing.assert_array_equal(sample.label(), (area >= 32767) * lesion)
@@ -121,6 +122,26 @@ def test_a_reader_asks_for_classes_as_of_volumes(made):
     np.testing.assert_array_equal(cells.masks(["cell_nucleus"])[0], np.array([0, 1, 255])[shapes])
     unlabelled = corpus.sample("phantom-discs-fundus5")
     assert (unlabelled.classes(["optic_disc"]) == 255).all()
+
+
+def test_a_loader_gives_batches_with_class_masks(made):
+    _, corpus, _ = made
+    frames = Frames((72, 60), labels=True, space=["optic_disc", "optic_cup"], ignore=-1)
+    seen = 0
+    for batch in corpus.loader("train", seed=3, crops=frames, batch=1, uneven="drop"):
+        assert batch["image"].shape == (1, 3, 72, 60)
+        assert batch["classes"].shape == (1, 72, 60)
+        (key,), ((y0, x0, y1, x1),), (mask,) = batch["key"], batch["box"], batch["classes"]
+        if not key.startswith("phantom-discs") or key.endswith("5"):
+            assert set(np.unique(mask).tolist()) <= {-1, 0}  # what is drawn as something else is no disc
+            continue
+        whole = corpus.sample(key).classes(["optic_disc", "optic_cup"])
+        assert (y0, y1) == (-4, 68)  # 64 rows in the middle of 72
+        np.testing.assert_array_equal(mask[4:68], whole[:, x0:x1])
+        assert (mask[:4] == -1).all()
+        assert (mask[68:] == -1).all()
+        seen += 1
+    assert seen >= 2
 
 
 def test_masks_are_png_that_any_reader_takes(made):

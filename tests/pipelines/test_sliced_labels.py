@@ -71,7 +71,10 @@ def put(path, array):
 def test_a_picture_too_few_is_a_fault(ct):
     (ct / GROUND / "liver_GT_003.png").unlink()
     found = fault(ct)
-    assert (found.reason, "expected a picture for each of 8 slices, found 7" in found.detail) == (Reason.LABEL_GRID, True)
+    assert (found.reason, "expected a picture for each of 8 slices, found 7" in found.detail) == (
+        Reason.LABEL_GRID,
+        True,
+    )
 
 
 def test_names_that_do_not_run_along_the_slices_tell_no_order(ct):

@@ -30,9 +30,7 @@ def grouped(found, paths, tables=None):
 
 def pairs(result):
     """case -> label -> (image, [(path, structure)])."""
-    return {
-        c.name: {a.name: (a.image, [(o.path, s) for o, s in a.objects]) for a in c.labels} for c in result.cases
-    }
+    return {c.name: {a.name: (a.image, [(o.path, s) for o, s in a.objects]) for a in c.labels} for c in result.cases}
 
 
 PAIRED = """
@@ -68,7 +66,9 @@ FOLDERS = """
 
 
 def test_folders_join_masks_by_the_fields_of_their_paths():
-    result = grouped(source(FOLDERS, SKIN), ["benign/1.png", "benign/1_mask.png", "malignant/1.png", "benign/7_mask.png"])
+    result = grouped(
+        source(FOLDERS, SKIN), ["benign/1.png", "benign/1_mask.png", "malignant/1.png", "benign/7_mask.png"]
+    )
     assert pairs(result) == {
         "benign_1": {"skin": ("us", [("benign/1_mask.png", None)])},
         "malignant_1": {},
