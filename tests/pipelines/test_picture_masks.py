@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import mdfp
 from examples.pictures import write_all
-from examples.pictures.write import drawn
+from examples.pictures.write import DX, dicom_picture, drawn
 from mdfp.cli import app
 from mdfp.frames import Frames
 from mdfp.labels import State
@@ -302,3 +302,37 @@ def test_a_threshold_takes_jpeg_and_smoothed_edges(tmp_path):
     corpus = mdfp.open(str(tmp_path / "out"))
     for key in ("wrong-a", "wrong-b"):
         np.testing.assert_array_equal(corpus.sample(key).classes(["lung"]), mask > 0)
+
+
+DICOM = """
+id: wrong
+title: Wrong
+terms: {license: CC-BY-4.0}
+patient: {namespace: wrong}
+layout:
+  kind: dicom
+  path: "{case}/image.dcm"
+  labels: [{table: t, image: dx, path: "{case}/mask.png"}]
+labels: {t: {origin: expert, values: {0: background, 1: lung}}}
+"""
+
+
+def test_a_mask_of_a_dicom_picture_lies_on_its_rows_and_columns(tmp_path):
+    mask = np.zeros((30, 40), np.uint8)
+    mask[5:20, 10:30] = 1
+    image = mask * np.uint16(500) + np.arange(40, dtype=np.uint16)
+    for name, drawn_mask in (("a", mask), ("b", mask[:, :-1])):
+        (tmp_path / "raw" / name).mkdir(parents=True)
+        data = dicom_picture(image + np.uint16(ord(name)), "DX", f"mask-{name}", DX, PixelSpacing=[0.2, 0.1])
+        (tmp_path / "raw" / name / "image.dcm").write_bytes(data)
+        (tmp_path / "raw" / name / "mask.png").write_bytes(encoded(drawn_mask))
+    build(recipe(tmp_path, "image_only", DICOM), {"wrong": tmp_path / "raw"}, tmp_path / "out")
+    corpus = mdfp.open(str(tmp_path / "out"))
+    assert verify(corpus) == []
+    sound, other = (corpus.sample(f"wrong-{name}") for name in "ab")
+    np.testing.assert_array_equal(sound.label() > 0, mask > 0)
+    np.testing.assert_array_equal(sound.image(values="stored"), image + ord("a"))
+    (state,) = sound.record.structures
+    assert (state.box, state.native_mm3) == ((5, 10, 20, 30), None)
+    assert other.record.labels == ()
+    assert "39×30" in other.record.findings[-1].detail
