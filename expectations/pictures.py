@@ -95,7 +95,7 @@ def _largest_change(sample: Sample) -> tuple[float, str | None, float]:
 def draw(
     sample: Sample, read: Read, *, focus: Sequence[str] = (), caption: str = "", panel_px: int = picture.PANEL_PX
 ) -> Any | None:
-    """Picture (pillow) of a sample's volume with its labels, or of its first picture with its boxes; None without either.
+    """Picture (pillow) of a sample's volume with its labels, or of a picture with its mask and boxes; None without either.
 
     Args:
         sample: the sample.
@@ -121,12 +121,22 @@ def draw(
 
 
 def _draw_flat(sample: Sample, read: Read, caption: str, edge_px: int) -> Any | None:
-    """The first picture or film of a sample."""
-    image = next((i for i in sample.images if i.axes not in _VOLUMES), None)
-    if image is None:
+    """The first picture with a mask of a sample, else its first picture or film."""
+    flats = [i for i in sample.images if i.axes not in _VOLUMES]
+    if not flats:
         return None
-    stored, _ = read(sample, image)
-    return flat_view(image, stored, sample.annotations, caption=caption, edge_px=edge_px)
+    masked = {label.image for label in sample.labels}
+    image = next((i for i in flats if i.name in masked), flats[0])
+    stored, layers = read(sample, image)
+    return flat_view(
+        image,
+        stored,
+        sample.annotations,
+        label_yx=picture.flatten(layers) if layers else None,
+        names={s.value: s.structure for s in sample.structures},
+        caption=caption,
+        edge_px=edge_px,
+    )
 
 
 def _volume_of(sample: Sample) -> SampleImage | None:

@@ -50,9 +50,9 @@ def class_mask(
     """One class for each voxel.
 
     Args:
-        layers: stored masks of this part of the volume, all of `shape`; may be none.
-        shape: z, y, x of the part.
-        start: z, y, x of its first voxel in the stored volume, where extents count from.
+        layers: stored masks of this part of the volume or picture, all of `shape`; may be none.
+        shape: z, y, x of the part; y, x of a picture's.
+        start: z, y, x of its first voxel in the stored volume, where extents count from; y, x of a picture's.
         space: the classes.
         openness: `space.openness(sample, layers)`.
         ignore: what marks voxels that cannot be told.
@@ -139,8 +139,9 @@ def _paint(
     # Where the structures that were looked for within an extent differ, so do the tables: one region at a time.
     region = np.zeros(shape, dtype=np.uint32)
     for bit, extent in enumerate(extents):
-        lower = [max(0, extent[a] - start[a]) for a in range(3)]
-        upper = [max(0, extent[a + 3] - start[a]) for a in range(3)]
+        n = len(shape)
+        lower = [max(0, extent[a] - start[a]) for a in range(n)]
+        upper = [max(0, extent[a + n] - start[a]) for a in range(n)]
         region[tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))] |= np.uint32(1 << bit)
     for number in np.unique(region):
         here = region == number

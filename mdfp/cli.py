@@ -220,7 +220,7 @@ def show(
     layers = [entry.layer for entry in record.labels if entry.image == name]
     if space:
         asked = opened.label_space(_names(space))
-        label: Any = sample.classes(asked, image=name)
+        label: Any = sample.classes(asked, image=name) if "t" not in record.image(name).axes else None
         names = dict(enumerate(asked.names, start=1)) | {UNTOLD: "cannot be told"}
     else:
         label = flatten([sample.label(layer) for layer in layers]) if layers else None
@@ -229,7 +229,7 @@ def show(
     if over_time or record.image(name).axes == "zyx":
         drawn = sample_view(record.image(name), shown, label, names=names, caption=caption)
     else:
-        drawn = flat_view(record.image(name), shown, record.annotations, caption=caption)
+        drawn = flat_view(record.image(name), shown, record.annotations, label_yx=label, names=names, caption=caption)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(png(drawn))
     if as_json:

@@ -27,7 +27,8 @@ def export_nifti(
     """Write `<key>.image.<name>.nii.gz`, `<key>.label.<layer>.nii.gz` or `.classes.`, and `<key>.json` into a folder.
 
     An image over time is one file with the axes (x, y, z, t); its masks have three axes.
-    Pictures and texts are written under the names of their members, as they are; films as `.npy`.
+    Pictures, their masks and texts are written under the names of their members, as they are; films as `.npy`. With `space`
+    the class mask of a picture is `<key>.classes.<name>.png`.
 
     Args:
         sample: what to export.
@@ -48,7 +49,7 @@ def export_nifti(
     key = sample.key
     images: list[tuple[Path, Any]] = []
     names: dict[str, Any] = {}
-    others = _as_they_are(sample, root)
+    others = _as_they_are(sample, root, masks=space is None)
     if any(record.axes in _VOLUMES for record in sample.record.images):
         require("nibabel", "convert")
     for record in sample.record.images:
@@ -71,6 +72,10 @@ def export_nifti(
         elif space is None:
             for layer in labels:
                 images.append((root / f"{key}.label.{layer}.nii.gz", to_nibabel(sample.label(layer), affine)))
+    if space is not None:
+        masks, more = _class_pictures(sample, root, space)
+        others |= masks
+        names |= more
     if space is None:
         names = {str(s.value): s.structure for s in sample.record.structures}
     sidecar = root / f"{key}.json"
@@ -92,8 +97,27 @@ def _frame_time_ms(sample: OpenSample, image: str) -> float | None:
     return float(number) if unit == "ms" else None
 
 
-def _as_they_are(sample: OpenSample, root: Path) -> dict[Path, bytes]:
-    """Pictures and texts as their members hold them; a film as `.npy`, axes as in the sidecar."""
+def _class_pictures(sample: OpenSample, root: Path, space: Space) -> tuple[dict[Path, bytes], dict[str, str]]:
+    """Class masks of pictures as PNG, and what their numbers mean."""
+    masked = {label.image for label in sample.record.labels}
+    found: dict[Path, bytes] = {}
+    names: dict[str, str] = {}
+    for record in sample.record.images:
+        if record.axes not in ("yx", "yxc") or record.name not in masked:
+            continue
+        require("PIL", "cli")
+        from PIL import Image
+
+        asked = sample.label_space(space)
+        buffer = io.BytesIO()
+        Image.fromarray(sample.classes(asked, image=record.name)).save(buffer, "PNG")
+        found[root / f"{sample.key}.classes.{record.name}.png"] = buffer.getvalue()
+        names = {str(i + 1): name for i, name in enumerate(asked.names)} | {"255": "cannot be told"}
+    return found, names
+
+
+def _as_they_are(sample: OpenSample, root: Path, *, masks: bool) -> dict[Path, bytes]:
+    """Pictures, their masks and texts as their members hold them; a film as `.npy`, axes as in the sidecar."""
     found = {}
     for record in sample.record.images:
         if record.axes in _VOLUMES:
@@ -105,6 +129,9 @@ def _as_they_are(sample: OpenSample, root: Path) -> dict[Path, bytes]:
         else:
             name, data = sample.member("image", record.name)
             found[root / name] = data
+            for layer in (e.layer for e in sample.record.labels if masks and e.image == record.name):
+                name, data = sample.member("label", layer)
+                found[root / name] = data
     for text in sample.record.texts:
         name, data = sample.member("text", text.name)
         found[root / name] = data

@@ -1,18 +1,18 @@
-"""Pictures of pictures: a 2-D image or a frame of a film, with its boxes and points drawn over it.
+"""Pictures of pictures: a 2-D image or a frame of a film, with its mask, boxes and points drawn over it.
 
 Needs the `cli` extra (pillow).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mdfp.errors import require
-from mdfp.picture import _BACKGROUND, _fitting, _font, colour, default_window
+from mdfp.picture import _BACKGROUND, _fitting, _font, colour, default_window, footer, nearest, overlaid
 from mdfp.sample import SampleAnnotation, SampleImage
 
 if TYPE_CHECKING:
@@ -28,22 +28,26 @@ def flat_view(
     stored: npt.NDArray[Any],
     annotations: Sequence[SampleAnnotation] = (),
     *,
+    label_yx: npt.NDArray[Any] | None = None,
+    names: Mapping[int, str] | None = None,
     caption: str = "",
     edge_px: int = EDGE_PX,
 ) -> Image:
     """A picture as its member holds it, windowed by its default normalisation; of a film the middle frame.
 
-    Under it stand the classes and findings that are present, and the caption.
+    Under it stand the names of what the mask shows, the classes and findings that are present, and the caption.
 
     Args:
         image: the record of the image.
         stored: its array, axes as in the record.
         annotations: of the sample; boxes and points of this image are drawn, numbered by colour.
+        label_yx: mask of a picture, integers of its rows and columns, 0 for nothing.
+        names: value of the mask -> name, for a legend of what is seen.
         caption: a line under it.
         edge_px: longest side.
 
     Raises:
-        ValueError: not a picture or film.
+        ValueError: not a picture or film, or a mask of another size.
         MissingExtraError: pillow is not installed.
     """
     require("PIL", "cli")
@@ -57,6 +61,10 @@ def flat_view(
     factor = edge_px / max(shown.size)
     width, height = (max(1, round(n * factor)) for n in shown.size)
     shown = shown.resize((width, height), Image.Resampling.BILINEAR if factor < 4 else Image.Resampling.NEAREST)
+    if label_yx is not None:
+        if "t" in image.axes or label_yx.shape != frame.shape[:2]:
+            raise ValueError(f"the mask's shape {label_yx.shape} is not the picture's {frame.shape[:2]}")
+        shown = Image.fromarray(overlaid(np.asarray(shown), nearest(label_yx, height, width)))
     draw = ImageDraw.Draw(shown)
     mine = [a for a in annotations if a.image == image.name and a.index_xyz]
     for number, a in enumerate(mine, start=1):
@@ -73,8 +81,14 @@ def flat_view(
             draw.rectangle([corners[0], corners[1]], outline=colour(number), width=2)
         draw.text((corners[0][0] + 4, corners[0][1] + 2), a.name, fill=colour(number), font=_font(13))
     lines = [line for line in (_findings(annotations), caption) if line]
-    result = Image.new("RGB", (max(width, 256), height + len(lines) * _LINE_PX + (6 if lines else 0)), _BACKGROUND)
+    seen = sorted(set(np.unique(label_yx).tolist()) - {0}) if label_yx is not None else []
+    legend = footer(max(width, 256), "", [(v, names[v]) for v in seen if v in names]) if names else None
+    under = len(lines) * _LINE_PX + (6 if lines else 0) + (legend.height if legend else 0)
+    result = Image.new("RGB", (max(width, 256), height + under), _BACKGROUND)
     result.paste(shown, ((result.width - width) // 2, 0))
+    if legend:
+        result.paste(legend, (0, height))
+        height += legend.height
     words = ImageDraw.Draw(result)
     for n, line in enumerate(lines):
         words.text(

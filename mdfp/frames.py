@@ -1,6 +1,7 @@
 """Pictures as batches: one size, one number of channels, and what is known of each as numbers.
 
     corpus.loader("train", seed=7, batch=32, crops=Frames(224, findings=("pneumonia", "edema")))
+    corpus.loader("train", seed=7, batch=32, crops=Frames(224, labels=True, space=["optic_disc", "optic_cup"]))
 
 A picture that is smaller than the size lies in the middle of it, one that is larger is cut at a place drawn from (seed,
 epoch, key); nothing is resized here (`geometry: {longest_side: 224}` in the recipe does that once for all). Of a film one
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mdfp.class_mask import UNTOLD, mask_dtype
 from mdfp.crops import Crop
 from mdfp.draw import Draws
 from mdfp.errors import UsageError
@@ -32,6 +34,8 @@ _ANSWERS = {State.PRESENT: 1.0, State.ABSENT: 0.0}
 @dataclass(frozen=True)
 class FrameCrop(Crop):
     """A picture or a part of one: `image` is (channels, y, x), `box` is y0, x0, y1, x1, beyond the picture where padded.
+
+    `classes` is (y, x), or None without labels.
 
     Attributes:
         targets: by name: `findings`, float32 of 1 (present), 0 (absent) and NaN (uncertain, or nobody said); and for each
@@ -53,6 +57,10 @@ class Frames:
         image: name of the image; None for the only one.
         values: normalised, physical or stored (as float32).
         per_visit: parts each time a sample comes up.
+        labels: True for a class mask with each part; not of films.
+        space: classes of the mask; the corpus's default space when None.
+        unknown: see `Corpus.label_space`.
+        ignore: number in the class mask for pixels that cannot be told, and for the padding.
     """
 
     size_yx: int | Sequence[int]
@@ -62,9 +70,10 @@ class Frames:
     image: str | None = None
     values: Values = "normalised"
     per_visit: int = 1
-    labels: bool = field(default=False, init=False)
-    space: Space = field(default=None, init=False)
-    unknown: Unknown = field(default="ignore", init=False)
+    labels: bool = False
+    space: Space = None
+    unknown: Unknown = "ignore"
+    ignore: int = UNTOLD
 
     def __post_init__(self) -> None:
         size = (self.size_yx,) * 2 if isinstance(self.size_yx, int) else tuple(self.size_yx)
@@ -75,7 +84,9 @@ class Frames:
             raise UsageError(
                 f"frames: channels is 1 or 3, per_visit at least 1, found {self.channels}, {self.per_visit}"
             )
-        if strange := {"image", "findings", "box", "key", "source", "repeat", "epoch", "step"} & set(self.classes):
+        if strange := {"image", "classes", "findings", "box", "key", "source", "repeat", "epoch", "step"} & set(
+            self.classes
+        ):
             raise UsageError(f"frames: a batch has {sorted(strange)} of its own; no classification can be called so")
 
     @property
@@ -99,6 +110,8 @@ class Frames:
         axes, shape = sample.record.image(name).axes, sample.array(name).shape
         if axes not in ("yx", "yxc", "tyx", "tyxc"):
             raise UsageError(f"{sample.key}: frames are taken of pictures and films, {name} has axes {axes}")
+        if self.labels and "t" in axes:
+            raise UsageError(f"{sample.key}: a film has no masks, {name} has axes {axes}; take frames without labels")
         draws = Draws("frame", seed, epoch, sample.key, visit)
         targets = self._targets(sample, name)
         return [self._part(sample, name, axes, shape, draws, targets) for _ in range(self.per_visit)]
@@ -135,7 +148,20 @@ class Frames:
         y, x = (max(0, -at) for at in start)
         image[:, y : y + planes.shape[1], x : x + planes.shape[2]] = planes
         box = (start[0], start[1], start[0] + self.size[0], start[1] + self.size[1])
-        return FrameCrop(sample.key, sample.record.source, box, image, None, None, None, targets=targets)
+        classes = self._classes(sample, name, start, shape[axes.index("y") :][:2]) if self.labels else None
+        return FrameCrop(sample.key, sample.record.source, box, image, classes, None, None, targets=targets)
+
+    def _classes(
+        self, sample: OpenSample, name: str, start: Sequence[int], rows_columns: Sequence[int]
+    ) -> npt.NDArray[Any]:
+        """The class mask of a part that begins at `start`, `ignore` where it reaches beyond the picture."""
+        asked = sample.label_space(self.space, self.unknown)
+        low = [max(0, at) for at in start]
+        high = [min(n, at + size) for n, at, size in zip(rows_columns, start, self.size, strict=True)]
+        mask = np.full(self.size, self.ignore, mask_dtype(len(asked), self.ignore))
+        there = tuple(slice(a - at, b - at) for a, b, at in zip(low, high, start, strict=True))
+        mask[there] = sample.classes(asked, image=name, box=(*low, *high), ignore=self.ignore)
+        return mask
 
     def _targets(self, sample: OpenSample, name: str) -> dict[str, npt.NDArray[Any]]:
         told = [a for a in sample.annotations(kind="class") if a.image in (None, name)]

@@ -314,8 +314,8 @@ def collate(crops: list[Crop], epoch: int, step: int, repeat: list[bool]) -> dic
     Returns:
         `image` (n, images, z, y, x), or (n, images, t, z, y, x) of several time points; `classes` (n, z, y, x), absent
         without labels; `box` (n, 6) int64; `frames` (n, 2) int64, where all are of images over time; `key` and `source`,
-        lists; `repeat` (n,) bool; `epoch` and `step`, numbers. Of `Frames`: `image` (n, channels, y, x), `box` (n, 4), and
-        the targets by name.
+        lists; `repeat` (n,) bool; `epoch` and `step`, numbers. Of `Frames`: `image` (n, channels, y, x), `classes`
+        (n, y, x), `box` (n, 4), and the targets by name.
     """
     batch: dict[str, Any] = {"image": np.stack([c.image for c in crops])}
     if all(c.classes is not None for c in crops):

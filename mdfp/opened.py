@@ -152,7 +152,7 @@ class OpenSample:
     def _label_box(self, image: str | None, box: Box | None) -> Box:
         """A box of the masks of an image, which are of one time point."""
         record = self._image(image)
-        shape = record.stored.shape
+        shape = _mask_shape(record)
         found = whole(shape) if box is None else tuple(box)
         return at_one_time(found, len(shape)) if record.axes == "tzyx" else found
 
@@ -174,7 +174,9 @@ class OpenSample:
         unknown: Unknown = "ignore",
         ignore: int = UNTOLD,
     ) -> npt.NDArray[Any]:
-        """One class per voxel, for a loss: 0 background, 1..n as in the space, `ignore` where it cannot be told.
+        """One class per voxel or pixel, for a loss: 0 background, 1..n as in the space, `ignore` where it cannot be told.
+
+        The mask of a picture has its rows and columns, and no channels: a box is y0, x0, y1, x1.
 
         Args:
             space: which classes; the corpus's default space when left out. Rules: `mdfp.label_space`.
@@ -227,7 +229,10 @@ class OpenSample:
         layers: Collection[str] | None = None,
         unknown: Unknown = "ignore",
     ) -> npt.NDArray[np.uint8]:
-        """A mask per class, (classes, z, y, x) uint8: 1, 0, or 255 where it cannot be told. Arguments as `classes`."""
+        """A mask per class, (classes, z, y, x) or of a picture (classes, y, x): uint8 of 1, 0, or 255 where it cannot be told.
+
+        Arguments as `classes`.
+        """
         asked, names, openness = self._asked(space, image, layers, unknown)
         box = self._label_box(image, box)
         stored = [self.label(name, box=box) for name in names]
@@ -407,6 +412,11 @@ class Scaling:
         if self.clip:
             np.clip(part, 0.0, 1.0, out=part)
         out[...] = part
+
+
+def _mask_shape(image: SampleImage) -> tuple[int, ...]:
+    """Shape of masks on an image: its own, without the channels of a picture."""
+    return tuple(n for axis, n in zip(image.axes, image.stored.shape, strict=True) if axis != "c")
 
 
 def whole(shape: tuple[int, ...]) -> Box:

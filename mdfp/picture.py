@@ -232,16 +232,16 @@ def orthoview(
         seen |= set() if marked is None else set(np.unique(marked).tolist()) - {0}
         panels.append(_panel(plane, marked, _plane_spacing(spacing_xyz_mm, view), window, view, panel_px))
     width = 3 * panel_px + 2 * _GAP
-    footer = _footer(width, caption, [(v, names[v]) for v in sorted(seen) if v in names] if names else [])
-    result = Image.new("RGB", (width, panel_px + (footer.height if footer else 0)), _BACKGROUND)
+    below = footer(width, caption, [(v, names[v]) for v in sorted(seen) if v in names] if names else [])
+    result = Image.new("RGB", (width, panel_px + (below.height if below else 0)), _BACKGROUND)
     for n, panel in enumerate(panels):
         result.paste(panel, (n * (panel_px + _GAP), 0))
     lines = ImageDraw.Draw(result)
     for n in (1, 2):
         x = n * (panel_px + _GAP) - _GAP // 2
         lines.line([(x, 0), (x, panel_px)], fill=(50, 50, 54))
-    if footer:
-        result.paste(footer, (0, panel_px))
+    if below:
+        result.paste(below, (0, panel_px))
     return result
 
 
@@ -342,7 +342,7 @@ def _panel(
     grey = Image.fromarray(_windowed(plane, window)).resize((width, height), Image.Resampling.BILINEAR)
     pixels = np.repeat(np.asarray(grey)[:, :, None], 3, axis=2)
     if label is not None:
-        pixels = _overlaid(pixels, _nearest(label, height, width))
+        pixels = overlaid(pixels, nearest(label, height, width))
     panel = Image.new("RGB", (edge_px, edge_px), _BACKGROUND)
     panel.paste(Image.fromarray(pixels), ((edge_px - width) // 2, (edge_px - height) // 2))
     draw = ImageDraw.Draw(panel)
@@ -358,13 +358,14 @@ def _windowed(plane: npt.NDArray[Any], window: tuple[float, float]) -> npt.NDArr
     return np.clip(np.nan_to_num(grey, nan=0.0), 0.0, 255.0).round().astype(np.uint8)
 
 
-def _nearest(plane: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[Any]:
+def nearest(plane: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[Any]:
+    """A mask (y, x) with another number of rows and columns."""
     rows = ((np.arange(height) + 0.5) * plane.shape[0] / height).astype(np.intp)
     columns = ((np.arange(width) + 0.5) * plane.shape[1] / width).astype(np.intp)
     return plane[rows[:, None], columns[None, :]]
 
 
-def _overlaid(pixels: npt.NDArray[np.uint8], label: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+def overlaid(pixels: npt.NDArray[np.uint8], label: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """Labels over grey: a thin opaque contour, and a veil inside that lets the image through."""
     contour = np.zeros(label.shape, dtype=bool)
     vertical, horizontal = label[1:] != label[:-1], label[:, 1:] != label[:, :-1]
@@ -416,7 +417,7 @@ def _draw_scale(draw: ImageDraw, px_per_mm: float, edge_px: int) -> None:
     )
 
 
-def _footer(width: int, caption: str, legend: Sequence[tuple[int, str]]) -> Image | None:
+def footer(width: int, caption: str, legend: Sequence[tuple[int, str]]) -> Image | None:
     """Legend and caption under the panels."""
     from PIL import Image, ImageDraw
 

@@ -138,9 +138,12 @@ class StructureState:
         int | None, "voxels on the native grid, descendants and contained lesions not counted; null when unknown"
     ]
     stored_voxels: Annotated[int | None, "voxels as stored, counted the same way"]
-    native_mm3: Annotated[float | None, "native voxels times the native voxel volume"]
-    stored_mm3: Annotated[float | None, "stored voxels times the stored voxel volume"]
-    box: Annotated[tuple[int, ...] | None, "z0, y0, x0, z1, y1, x1 of the stored voxels, ends exclusive"]
+    native_mm3: Annotated[float | None, "native voxels times the native voxel volume; null for pictures"]
+    stored_mm3: Annotated[float | None, "stored voxels times the stored voxel volume; null for pictures"]
+    box: Annotated[
+        tuple[int, ...] | None,
+        "z0, y0, x0, z1, y1, x1 (y0, x0, y1, x1 of a picture) of the stored voxels, ends exclusive",
+    ]
     blocks: Annotated[
         tuple[int, ...], "blocks (edge BLOCK_VOXELS of the codec) holding it, as index in C order of the block grid"
     ]

@@ -152,13 +152,15 @@ def _member_faults(corpus: Corpus, record: Sample, member: Member, where: str) -
         if label is None:
             yield Fault(where, "layer", f"one of {[entry.layer for entry in record.labels]}", member.array)
             return
-        yield from _array_faults(array, _mask_grid(record.image(label.image)), label.dtype, where)
+        image = record.image(label.image)
+        yield from _array_faults(array, _mask_grid(image), label.dtype, where)
         yield from _label_faults(corpus, record, member.array, array, where)
 
 
 def _mask_grid(image: SampleImage) -> Grid:
-    """The grid of a mask: its image's, at one time point."""
-    return replace(image.stored, shape=image.stored.shape[1:]) if image.axes == "tzyx" else image.stored
+    """The grid of a mask: its image's, at one time point and without channels."""
+    shape = tuple(n for axis, n in zip(image.axes, image.stored.shape, strict=True) if axis in "zyx")
+    return replace(image.stored, shape=shape)
 
 
 def _text_faults(data: bytes, where: str) -> Iterator[Fault]:

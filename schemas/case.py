@@ -28,7 +28,11 @@ class ArrayHeader:
     """What a header says of one image or label, before its pixels are read."""
 
     name: Annotated[str, "name within the case: ct, organs, …"]
-    format: Annotated[str, "dicom, nifti, itk (MHA, MHD, NRRD), seg, rtstruct, png, jpeg, tiff or video"]
+    format: Annotated[
+        str,
+        "dicom, nifti, itk (MHA, MHD, NRRD), seg, rtstruct, png, jpeg, tiff, bmp or video; mask, of a label in a picture "
+        "file, mask-slices, of one in a picture for each slice",
+    ]
     axes: Annotated[str, "axes of the array in memory, slowest first: zyx, tzyx, yx, yxc, tyx, tyxc"]
     shape: Annotated[tuple[int, ...], "voxels per axis, in the order of axes"]
     spacing_xyz_mm: Annotated[

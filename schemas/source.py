@@ -24,7 +24,8 @@ from mdfp.errors import UsageError
 from schemas import licenses, ontology, patterns, segment_names, yaml_file
 from schemas.policy import Risk
 from schemas.suggest import nearest
-from schemas.table_layout import FoldersLayout, TableLayout
+from schemas.table_layout import STRUCTURE_FIELD, FolderLabel, FoldersLayout, TableLayout
+from schemas.values import colours_as_text, ranges_as_numbers
 
 Origin = Literal["expert", "model", "consensus", "pseudo", "unknown"]
 LayoutKind = Literal["dicom", "paired", "msd", "nnunet", "per-structure", "table", "folders"]
@@ -110,13 +111,43 @@ class LabelFiles(_Model):
     required: bool = Field(
         False, description="whether a case without it is a fault (missing_label) or simply unlabelled"
     )
+    slices: Literal["file_names"] | None = Field(
+        None,
+        description="the files are pictures, one for each instance of a DICOM series; file_names: the first by name is "
+        "of the first instance by name, and so on, rows and columns as they lie",
+    )
+    every: bool = Field(
+        False,
+        description="with slices: the label is of every volume of its fields (two phases that share one), not of one",
+    )
+
+    @property
+    def several(self) -> bool:
+        """Whether each structure has a mask file of its own."""
+        return STRUCTURE_FIELD in patterns.fields(self.path)
+
+    @model_validator(mode="after")
+    def _slices_alone(self) -> LabelFiles:
+        if self.every and self.slices is None:
+            raise ValueError("every: true is for labels with slices:")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(handler(self), "slices", "every")
 
 
-def label_names(labels: Sequence[LabelFiles]) -> tuple[str, ...]:
+def _without(content: dict[str, Any], *fields: str) -> dict[str, Any]:
+    """Fields left out where they say nothing: plans of manifests without them read as they did."""
+    return {k: v for k, v in content.items() if k not in fields or v}
+
+
+def label_names(labels: Sequence[LabelFiles | FolderLabel]) -> tuple[str, ...]:
     """Name of each label within a case: its table's; with its image's, and then a number, where those are not its own."""
     names = [f.table for f in labels]
     if len(set(names)) < len(names):
-        names = [n if names.count(n) == 1 else f"{n}_{f.image}" for n, f in zip(names, labels, strict=True)]
+        named = [(n, f.image if isinstance(f, LabelFiles) else "mask") for n, f in zip(names, labels, strict=True)]
+        names = [n if names.count(n) == 1 else f"{n}_{image}" for n, image in named]
     if len(set(names)) < len(names):
         names = [n if names.count(n) == 1 else f"{n}_{number}" for number, n in enumerate(names, start=1)]
     return tuple(names)
@@ -147,6 +178,10 @@ class DicomLayout(_Model):
         shared = set(patterns.fields(self.path))
         for label in self.labels:
             shared &= set(patterns.fields(label.path))
+        if any(label.several for label in self.labels):
+            raise ValueError(
+                f"a label with the field {{{STRUCTURE_FIELD}}} is for kind: paired, folders and per-structure"
+            )
         if self.labels and not shared:
             raise ValueError(
                 "path and the labels' paths share no field, for example {case}/CT/** and {case}/liver.nrrd"
@@ -159,6 +194,7 @@ class PairedLayout(_Model):
 
     A file that several patterns match belongs to the one with the most literal text, so `{case}_seg.nii.gz` and
     `{case}.nii.gz` do not need an expression. Fields that only some patterns have do not take part in the join.
+    A label whose path has the field `{structure}` is one mask file for each of its table's `structures:`.
     """
 
     kind: Literal["paired"]
@@ -175,6 +211,8 @@ class PairedLayout(_Model):
                 raise ValueError(
                     f"a label is of the image {label.image!r}{nearest(label.image, names)}; images: has {names}"
                 )
+            if label.slices:
+                raise ValueError("slices: is for labels of kind: dicom, where each picture is of one instance")
         everything = [i.path for i in self.images] + [f.path for f in self.labels]
         if not set.intersection(*(set(patterns.fields(p)) for p in everything)):
             raise ValueError(
@@ -243,13 +281,30 @@ class FrameTable(_Model):
 class LabelTable(_Model):
     """What the numbers (or files) of a label mean. Total: a value that is neither mapped nor ignored is a fault."""
 
-    values: dict[int, str] = Field({}, description="value of the mask -> structure id or background")
+    values: Annotated[dict[int, str], BeforeValidator(ranges_as_numbers)] = Field(
+        {},
+        description='value of the mask -> structure id or background; "55-70" stands for all whole numbers from 55 to 70',
+    )
     structures: dict[str, str] = Field(
         {},
         description="name in the file path -> structure id (per-structure masks); or name of a segment or ROI, in any "
         "case and with * and ?, for segmentations",
     )
     ignore: tuple[int, ...] = Field((), description="values that mean 'no statement here'; read as ignore")
+    colours: Annotated[dict[str, str], BeforeValidator(colours_as_text)] = Field(
+        {},
+        description='colour of a mask in a picture file, "#rrggbb" -> structure id or background; instead of values:',
+    )
+    ignore_colours: Annotated[tuple[str, ...], BeforeValidator(colours_as_text)] = Field(
+        (), description="colours that mean 'no statement here'; read as ignore"
+    )
+    threshold: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="of masks in picture files: numbers from here on are 1, smaller ones 0; needed for JPEG, whose "
+        "compression changes numbers, and good for edges that were smoothed",
+    )
     ignore_names: tuple[str, ...] = Field(
         (), description="names of segments and ROIs to look past, in any case and with * and ?, for example EXTERNAL*"
     )
@@ -264,7 +319,7 @@ class LabelTable(_Model):
     all_empty: Literal["absent", "unknown", "fault"] = Field("absent", description="what a mask of zeros means")
     origin: Origin = Field(description="who drew it")
 
-    @field_validator("values", "structures")
+    @field_validator("values", "structures", "colours")
     @classmethod
     def _known(cls, table: dict[Any, str]) -> dict[Any, str]:
         for key, structure in table.items():
@@ -274,10 +329,21 @@ class LabelTable(_Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> LabelTable:
-        if not self.values and not self.structures:
-            raise ValueError("a label table needs values: (numbers -> structures) or structures: (names -> structures)")
+        if not self.values and not self.structures and not self.colours:
+            raise ValueError(
+                "a label table needs values: (numbers -> structures) or structures: (names -> structures), or, for masks "
+                "in colour, colours: (#rrggbb -> structures)"
+            )
         if both := set(self.ignore) & set(self.values):
             raise ValueError(f"values {sorted(both)} are both mapped and ignored")
+        if both_colours := set(self.ignore_colours) & set(self.colours):
+            raise ValueError(f"colours {sorted(both_colours)} are both mapped and ignored")
+        if self.colours and (self.values or self.structures or self.ignore or self.threshold is not None):
+            raise ValueError("a table with colours: has neither values:, structures:, ignore: nor threshold:")
+        if self.ignore_colours and not self.colours:
+            raise ValueError("ignore_colours: goes with colours:")
+        if self.threshold is not None and (self.ignore or set(self.values) - {0, 1}):
+            raise ValueError("a table with threshold: maps the values 0 and 1 and ignores none")
         if self.ignore_names:
             segment_names.check(self.structures, self.ignore_names)
         if self.looked_for == "per_case_table" and not self.case_table:
@@ -286,8 +352,12 @@ class LabelTable(_Model):
 
     def annotated(self) -> tuple[str, ...]:
         """Structures that this table can name, sorted."""
-        named = set(self.values.values()) | set(self.structures.values())
+        named = {*self.values.values(), *self.structures.values(), *self.colours.values()}
         return tuple(sorted(named - {ontology.structures.BACKGROUND}))
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(handler(self), "colours", "ignore_colours", "threshold")
 
 
 class Source(_Model):
@@ -379,6 +449,12 @@ class Source(_Model):
             if table not in self.labels:
                 raise ValueError(
                     f"the layout names the label table {table!r}, labels: has {sorted(self.labels) or 'none'}"
+                )
+        for label in getattr(layout, "labels", ()):
+            if label.several and not self.labels[label.table].structures:
+                raise ValueError(
+                    f"a label of one mask file for each structure needs structures: (names -> structures) in its table "
+                    f"{label.table!r}"
                 )
         if drawn is not None:
             _check_drawn(drawn.table, self.labels[drawn.table])

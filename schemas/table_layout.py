@@ -17,7 +17,16 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from schemas import patterns
 
@@ -26,6 +35,9 @@ Level = Literal["image", "study", "patient"]
 Made = Literal["expert", "model", "consensus", "pseudo", "unknown"]
 
 _COLUMN = re.compile(r"\{([^{}]*)\}")
+
+STRUCTURE_FIELD = "structure"
+"""Field of a label's path that names the structure whose mask a file holds."""
 
 
 def columns_of(template: str) -> tuple[str, ...]:
@@ -74,6 +86,36 @@ class TableImage(_Model):
     modality: str = Field(pattern=r"^[A-Z]{2,8}$", description="DICOM Modality code: DX, US, XC, OP")
     file: Template = Field(description="path below the root, columns in braces: images/{id}.png")
     optional: bool = Field(False, description="whether a row may lack it: an empty cell, or no such file")
+
+
+class TableLabel(_Model):
+    """The mask of an image of each row: one file, or a file for each structure."""
+
+    table: str = Field(description="name of a table under labels:")
+    image: Name | None = Field(None, description="image it is of; may be left out when there is one")
+    file: Template | None = Field(None, description="path of the mask below the root: masks/{id}.png")
+    files: dict[str, Template] = Field(
+        {}, description="name in the table's structures: -> path of its mask: {disc: masks/{id}_disc.png}"
+    )
+    required: bool = Field(
+        False, description="whether a row without it is a fault (missing_label) or simply unlabelled"
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> TableLabel:
+        if (self.file is None) == (not self.files):
+            raise ValueError("a label lies in file: (one mask) or in files: (a mask for each structure), one of them")
+        return self
+
+    @property
+    def several(self) -> bool:
+        """Whether each structure has a mask file of its own."""
+        return bool(self.files)
+
+    @property
+    def templates(self) -> tuple[tuple[str | None, str], ...]:
+        """(name in the table's structures, path) of each file; the name is None where one file holds all."""
+        return ((None, self.file),) if self.file else tuple(self.files.items())
 
 
 class _OfTable(_Model):
@@ -208,6 +250,7 @@ class TableLayout(_Model):
         None, description="which rows are one case: {StudyID}; default: the columns of the first image's file"
     )
     images: tuple[TableImage, ...] = Field(min_length=1)
+    labels: tuple[TableLabel, ...] = ()
     classes: tuple[TableClass, ...] = ()
     findings: tuple[TableFindings | TableList, ...] = ()
     boxes: tuple[TableBoxes, ...] = ()
@@ -231,7 +274,17 @@ class TableLayout(_Model):
                 raise ValueError(f"a box or point needs image:, one of {names}")
             if entry.image is not None and entry.image not in names:
                 raise ValueError(f"a box or point lies on the image {entry.image!r}; images: has {names}")
+        for label in self.labels:
+            if label.image is None and len(names) > 1:
+                raise ValueError(f"a label needs image:, one of {names}")
+            if label.image is not None and label.image not in names:
+                raise ValueError(f"a label is of the image {label.image!r}; images: has {names}")
         return self
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Left out where there are none: plans of manifests without them read as they did.
+        return {k: v for k, v in handler(self).items() if k != "labels" or v}
 
     @property
     def case_template(self) -> str:
@@ -244,7 +297,8 @@ class FoldersLayout(_Model):
 
     kind: Literal["folders"]
     image: FolderImage
-    classes: tuple[FolderClass, ...] = Field(min_length=1)
+    labels: tuple[FolderLabel, ...] = Field((), description="masks of the image, joined by the fields of their paths")
+    classes: tuple[FolderClass, ...] = ()
     split: str | None = Field(None, description="field that holds train, val or test")
 
     @model_validator(mode="after")
@@ -253,7 +307,38 @@ class FoldersLayout(_Model):
         for field in [c.field for c in self.classes] + ([self.split] if self.split else []):
             if field not in known:
                 raise ValueError(f"the field {field!r} is not in the path {self.image.path!r}, which has {list(known)}")
+        if not self.classes and not self.labels:
+            raise ValueError("folders need classes: (fields of the path) or labels: (masks)")
+        for label in self.labels:
+            if not set(patterns.fields(label.path)) & set(known):
+                raise ValueError(f"the paths {self.image.path!r} and {label.path!r} share no field")
         return self
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Left out where there are none: plans of manifests without them read as they did.
+        return {k: v for k, v in handler(self).items() if k != "labels" or v}
+
+
+class FolderLabel(_Model):
+    """The mask of each image: one file, or, where its path has the field {structure}, one for each structure."""
+
+    table: str = Field(description="name of a table under labels:")
+    path: str = Field(description="pattern that shares fields with the image's: {class}/{case}_mask.png")
+    required: bool = Field(
+        False, description="whether an image without it is a fault (missing_label) or simply unlabelled"
+    )
+
+    @field_validator("path")
+    @classmethod
+    def _pattern(cls, value: str) -> str:
+        patterns.compile_pattern(value)
+        return value
+
+    @property
+    def several(self) -> bool:
+        """Whether each structure has a mask file of its own."""
+        return STRUCTURE_FIELD in patterns.fields(self.path)
 
 
 class FolderImage(_Model):

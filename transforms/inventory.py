@@ -6,7 +6,7 @@ This module has what all layouts share and the cases of file layouts; DICOM seri
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -22,6 +22,8 @@ from schemas.recipe import Geometry, Limits, Temporal
 from schemas.source import Source
 from transforms.annotated import annotated, check_policy, text_records
 from transforms.estimate import ArrayCost, estimate
+from transforms.flat import is_flat
+from transforms.inventory_masks import check_volume_label, is_mask, read_mask
 from transforms.layouts.case_files import ArrayFiles, CaseFiles, Fault
 from transforms.layouts.group import STAGE, shown_path, to_reject
 from transforms.pseudonym import PatientKeys, case_id
@@ -30,7 +32,9 @@ from transforms.read.header import ReadHeader
 from transforms.rejected import Rejected
 from transforms.store import ListedObject, SourceStore
 
-_GEOMETRY_REASONS = frozenset({Reason.BAD_SPACING, Reason.NO_GEOMETRY, Reason.BAD_AFFINE, Reason.SHEARED})
+_GEOMETRY_REASONS = frozenset(
+    {Reason.BAD_SPACING, Reason.NO_GEOMETRY, Reason.BAD_AFFINE, Reason.SHEARED, Reason.LABEL_GRID}
+)
 """What a label's header may be guilty of under its own name; whatever else is wrong with it is LABEL_UNREADABLE."""
 
 OnFault = Literal["reject", "image_only"]
@@ -117,6 +121,7 @@ def inventory_case(
     images: list[CaseImage] = []
     costs: list[ArrayCost] = []
     findings: list[Finding] = []
+    turned: dict[str, int] = {}
     for image in files.images:
         try:
             read = _read_image_header(image, store, source, settings)
@@ -131,10 +136,11 @@ def inventory_case(
         acquisition = Acquisition(sequence=channel.sequence, contrast_phase=channel.contrast_phase)
         images.append(CaseImage(header, channel.modality, acquisition))
         costs.append(ArrayCost(header, channel.modality))
+        turned[header.name] = read.orientation
         findings += [*read.findings, *more]
 
     by_name = {i.header.name: i for i in images}
-    labels = label_records(files.labels, files.faults, source, store, settings, name, files.name, by_name)
+    labels = label_records(files.labels, files.faults, source, store, settings, name, files.name, by_name, turned)
     if labels.rejected:
         return Inventoried(None, records, labels.rejects)
     try:
@@ -193,6 +199,7 @@ def label_records(
     name: str,
     name_in_source: str,
     images: dict[str, CaseImage],
+    turned: Mapping[str, int] | None = None,
 ) -> LabelRecords:
     """Read the headers of a case's labels and decide upon their faults.
 
@@ -207,6 +214,7 @@ def label_records(
         name: id of the case.
         name_in_source: what the source calls it.
         images: the case's images by name.
+        turned: EXIF orientation of the pictures among them, by name; 1 where it says nothing.
     """
     wrong = [f for f in faults if f.concerns == "label"]
     found: list[CaseLabel] = []
@@ -214,7 +222,9 @@ def label_records(
     costs: list[ArrayCost] = []
     for label in labels if not wrong else ():
         try:
-            read = label.known.read if label.known else _read_header(label, store, settings.limits, source)
+            read = (
+                label.known.read if label.known else _read_label(label, store, settings, source, images, turned or {})
+            )
         except _BrokenFileError as error:
             fault = error.fault
             reason = fault.reason if fault.reason in _GEOMETRY_REASONS else Reason.LABEL_UNREADABLE
@@ -369,6 +379,41 @@ def _read_image_header(files: ArrayFiles, store: SourceStore, source: Source, se
         return flat.read_header(first, store, name=files.name, limits=settings.limits)
     except Rejected as fault:
         raise _BrokenFileError(fault, first.path) from fault
+
+
+def _read_label(
+    files: ArrayFiles,
+    store: SourceStore,
+    settings: Settings,
+    source: Source,
+    images: Mapping[str, CaseImage],
+    turned: Mapping[str, int],
+) -> ReadHeader:
+    """Header of a label, a mask in a picture file or a volume; of several masks the first one's, after all were read.
+
+    Raises:
+        _BrokenFileError: a reader rejects a file.
+    """
+    if not is_mask(files):
+        try:
+            check_volume_label(files, images)
+        except Rejected as fault:
+            raise _BrokenFileError(fault, files.objects[0][0].path) from fault
+        volume = _read_header(files, store, settings.limits, source)
+        if is_flat(volume.header.axes):
+            colour = Rejected(Reason.UNSUPPORTED, "a label in colour; masks in colour are read from picture files")
+            raise _BrokenFileError(colour, files.objects[0][0].path)
+        return volume
+    table, image = source.labels[files.table or ""], images[files.image or ""]
+    orientation = turned.get(image.header.name, 1)
+    read: list[ReadHeader] = []
+    for o, _ in files.objects:
+        try:
+            read.append(read_mask(o, files, store, settings.limits, table, image, orientation))
+        except Rejected as fault:
+            raise _BrokenFileError(fault, o.path) from fault
+    total = sum(o.bytes for o, _ in files.objects)
+    return dataclasses.replace(read[0], header=dataclasses.replace(read[0].header, bytes=total))
 
 
 def _read_header(

@@ -29,6 +29,7 @@ from transforms.inventory import (
     person,
 )
 from transforms.inventory_drawings import join_drawings, read_drawing
+from transforms.inventory_slices import sliced_label
 from transforms.layouts.case_files import ArrayFiles, Fault, HeaderFile, moment_name
 from transforms.layouts.dicom import join_fields
 from transforms.layouts.group import to_reject
@@ -136,7 +137,7 @@ def inventory_series(
         kept, left_out = _diagnosed(uid, base, members, source, settings)
         volumes += kept
         results += left_out
-    joined, orphans = _join(labels, volumes, layout, source, keys)
+    joined, orphans = _join(labels, volumes, layout, source, store, settings)
     drawn, without = join_drawings(drawings, volumes, by_series, source, keys)
     for volume in volumes:
         (arrays, faults), (more, wrong) = joined[volume.name], drawn[volume.name]
@@ -248,7 +249,12 @@ def _check_extent(header: ArrayHeader, limits: Limits) -> None:
 
 
 def _join(
-    labels: Sequence[HeaderFile], volumes: Sequence[_Volume], layout: DicomLayout, source: Source, keys: PatientKeys
+    labels: Sequence[HeaderFile],
+    volumes: Sequence[_Volume],
+    layout: DicomLayout,
+    source: Source,
+    store: SourceStore,
+    settings: Settings,
 ) -> tuple[dict[str, tuple[tuple[ArrayFiles, ...], tuple[Fault, ...]]], list[Inventoried]]:
     """Labels and label faults of each volume, by its name; and labels that belong to none."""
     arrays: dict[str, list[ArrayFiles]] = {v.name: [] for v in volumes}
@@ -257,10 +263,17 @@ def _join(
     for number, (role, own) in enumerate(zip(layout.labels, label_names(layout.labels), strict=True)):
         files = [f for f in labels if f.label == number]
         images = [v for v in volumes if v.files.name == role.image]
-        if len({v.of for v in images}) == 1 and files:
-            objects = tuple((f.object, None) for f in files)
+        if role.slices and files and (len(images) == 1 or (images and role.every)):
+            for image in images:
+                objects = tuple(f.object for f in files)
+                table = source.labels[role.table]
+                array, wrong = sliced_label(objects, image.found, role, own, table, store, settings.limits)
+                arrays[image.name].append(array)
+                faults[image.name] += [wrong] if wrong else []
+        elif len({v.of for v in images}) == 1 and files:
+            pairs = tuple((f.object, None) for f in files)
             for name in (v.name for v in images):  # one, or all its time points
-                arrays[name].append(ArrayFiles(own, objects, table=role.table, image=role.image))
+                arrays[name].append(ArrayFiles(own, pairs, table=role.table, image=role.image))
                 if len(files) > 1:
                     detail = f"{len(files)} files claim to be the label {own!r} of one case, expected one"
                     faults[name].append(Fault(Reason.CONFLICTING_FILES, detail, files[1].object.path, "label"))
@@ -270,7 +283,7 @@ def _join(
             for image in images:
                 faults[image.name].append(Fault(reason, detail, None, "label"))
             for f in files:
-                reject = to_reject(Fault(reason, detail, f.object.path, "object"), source, keys, None)
+                reject = to_reject(Fault(reason, detail, f.object.path, "object"), source, settings.keys, None)
                 orphans.append(Inventoried(None, (), (reject,)))
         elif role.required:
             for image in images:

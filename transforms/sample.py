@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import numpy as np
+
 from mdfp import canonical
 from mdfp.codecs import VolumeCodec
 from mdfp.labels import State
@@ -21,13 +23,16 @@ from transforms.confirm import confirm
 from transforms.fetch import FetchedCase
 from transforms.flat import Flat, is_flat
 from transforms.labels.drawn import drawn_part
+from transforms.labels.flat import FlatOnGrid
 from transforms.labels.label import LabelPart, normalise_labels
+from transforms.labels.part import ImageOnGrid
+from transforms.labels.picture import picture_part, sliced_part
 from transforms.normalise.annotations import move_annotation
-from transforms.normalise.flat import NormalisedFlat, move_on_flat, normalise_flat
+from transforms.normalise.flat import NormalisedFlat, move_on_flat, normalise_flat, png_bytes
 from transforms.normalise.image import NormalisedImage, normalise_image
 from transforms.normalise.shared_grid import SharedGrid, reference_image
 from transforms.plan.terms import UNSTATED
-from transforms.read import segment
+from transforms.read import mask, segment
 from transforms.read.array import Blob
 from transforms.read.flat import read_any
 from transforms.rejected import Rejected
@@ -102,7 +107,11 @@ class SampleMaker:
             warnings += [f"{name}: {w}" for w in made[name].warnings]
 
         with self.watch.measure("normalise"):
-            layers, states, label_done, label_warnings = self._labels(fetched, images)
+            lattices: dict[str, ImageOnGrid] = {
+                **images,
+                **{n: lattice for n, f in flats.items() if (lattice := _lattice(f))},
+            }
+            layers, states, label_done, label_warnings = self._labels(fetched, lattices)
         done += label_done
         warnings += label_warnings
 
@@ -168,10 +177,10 @@ class SampleMaker:
         return {n: images[n] for n in wanted if n in images}, {n: flats[n] for n in wanted if n in flats}
 
     def _labels(
-        self, fetched: FetchedCase, images: Mapping[str, NormalisedImage]
+        self, fetched: FetchedCase, images: Mapping[str, ImageOnGrid]
     ) -> tuple[Sequence[tuple[SampleLabel, object]], tuple[StructureState, ...], list[str], list[str]]:
         try:
-            parts = [self._part(fetched, label) for label in fetched.case.labels]
+            parts = [self._part(fetched, label, images) for label in fetched.case.labels]
             normalised = normalise_labels(parts, images, self.palette, self.recipe.labels)
         except Rejected as fault:
             if self.recipe.labels.on_fault == "reject" or fault.reason not in LABEL_FAULTS:
@@ -180,7 +189,7 @@ class SampleMaker:
             return (), normalised.states, [], [f"label left out: {fault.reason}: {fault.detail}"]
         return normalised.layers, normalised.states, list(normalised.done), list(normalised.warnings)
 
-    def _part(self, fetched: FetchedCase, label: CaseLabel) -> LabelPart:
+    def _part(self, fetched: FetchedCase, label: CaseLabel, images: Mapping[str, ImageOnGrid]) -> LabelPart:
         table = self.sources[fetched.case.source].labels[label.table]
         blobs = fetched.blobs[f"label:{label.header.name}"]
 
@@ -188,19 +197,29 @@ class SampleMaker:
             try:
                 return read()
             except Rejected as fault:
-                if fault.reason == Reason.LABEL_GRID:
+                if fault.reason in LABEL_FAULTS:
                     raise
                 raise Rejected(Reason.LABEL_UNREADABLE, f"{fault.reason}: {fault.detail}") from fault
 
         def volume_of(objects: Sequence[Blob]) -> Volume:
             volume = self._read(label.header, objects)
-            if not isinstance(volume, Volume):
-                raise Rejected(Reason.UNSUPPORTED, "a mask in a picture file, or over time")
+            assert isinstance(volume, Volume)  # masks in picture files are read by `pixels_of`
             return volume
+
+        def pixels_of(blob: Blob) -> Flat:
+            sliced = label.header.format == mask.SLICES
+            header = mask.of_slice(label.header, table) if sliced else label.header
+            pixels = as_label(lambda: self._read(header, [blob]))
+            assert isinstance(pixels, Flat)
+            return pixels
 
         def reader(objects: Sequence[Blob]) -> Callable[[], Volume]:
             return lambda: as_label(lambda: volume_of(objects))
 
+        if label.header.format == mask.FORMAT:
+            return picture_part(label, table, blobs, pixels_of, images.get(label.image))
+        if label.header.format == mask.SLICES:
+            return sliced_part(label, table, [blob for blob, _ in blobs], pixels_of)
         if label.header.format in segment.FORMATS:
             objects = [blob for blob, _ in blobs]
 
@@ -242,8 +261,10 @@ class SampleMaker:
             data = codec.encode(image.array)
             yield Payload(f"{record.key}.image.{name}.{codec.extension}", "image", name, data)
         for label, array in layers:
-            data = codec.encode(array)  # type: ignore[arg-type]
-            yield Payload(f"{record.key}.label.{label.layer}.{codec.extension}", "label", label.layer, data)
+            assert isinstance(array, np.ndarray)
+            # A picture's mask has two axes: a PNG of grey numbers, as users of pictures read them.
+            data, extension = (png_bytes(array), "png") if array.ndim == 2 else (codec.encode(array), codec.extension)
+            yield Payload(f"{record.key}.label.{label.layer}.{extension}", "label", label.layer, data)
         for text in fetched.case.texts:
             yield Payload(f"{record.key}.{text.name}.txt", "text", text.name, read_text(text, fetched))
         snapshot = Snapshot(
@@ -258,6 +279,14 @@ class SampleMaker:
             texts=texts,
         )
         yield Payload(f"{record.key}.json", "json", "", canonical.dumps(snapshot))
+
+
+def _lattice(image: NormalisedFlat) -> FlatOnGrid | None:
+    """What a mask of a picture is laid on; None for a film."""
+    if "t" in image.record.axes:
+        return None
+    native, stored = (g.shape[:2] for g in (image.record.native, image.record.stored))
+    return FlatOnGrid.of((native[0], native[1]), (stored[0], stored[1]))
 
 
 def _moved(

@@ -211,6 +211,60 @@ def films(folder: Path) -> None:
     _table(folder / "FileList.csv", [*rows, {"file": "v9", "ef": 50, "split": "TRAIN"}])
 
 
+def discs(folder: Path) -> None:
+    """Fundus pictures with a mask file for each structure: 1-bit PNG of disc and cup, which overlap; a CSV joins them."""
+    rows = []
+    for number in range(6):
+        name = f"fundus{number}"
+        image, shapes = drawn(name, 64, 80, 3)
+        _put(folder / "images" / f"{name}.png", _png(image))
+        disc, cup = (f"masks/{name}_{part}.png" for part in ("disc", "cup"))
+        if number != 5:  # nobody drew on the last one
+            _put(folder / disc, _png(shapes == 1 if number == 4 else shapes > 0))
+            _put(folder / cup, _png(np.zeros_like(shapes, bool) if number == 4 else shapes == 2))
+        rows.append({"id": name, "subject": f"s{number // 2}", "disc": disc, "cup": cup if number != 5 else ""})
+    _table(folder / "cases.csv", rows)
+
+
+def lesions(folder: Path) -> None:
+    """Dermoscopy in a folder for each class, JPEG, each with a grey mask of 0 and 255 beside it; one mask is of another size."""
+    for number in range(6):
+        kind, name = ("mel", "nv")[number % 2], f"skin{number}"
+        image, shapes = drawn(name, 90, 120, 3)
+        _put(folder / kind / f"{name}.jpg", _jpeg(image))
+        _put(folder / kind / f"{name}_mask.png", _png((255 * (shapes > 0)).astype(np.uint8)))
+    image, shapes = drawn("skin9", 90, 120, 3)
+    _put(folder / "nv" / "skin9.jpg", _jpeg(image))
+    _put(folder / "nv" / "skin9_mask.png", _png((255 * (shapes > 0)).astype(np.uint8)[:, :100]))
+
+
+CELL_COLOURS = ((0, 0, 0), (255, 0, 0), (0, 0, 255))
+"""Of background, nuclei, and what the annotators could not tell."""
+
+
+def cells(folder: Path) -> None:
+    """Microscopy with masks in colour, TIFF and PNG, joined by their names."""
+    for number in range(5):
+        image, shapes = drawn(f"cells{number}", 70, 60)
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, "TIFF")
+        _put(folder / "raw" / f"c{number}.tif", buffer.getvalue())
+        _put(folder / "masks" / f"c{number}.png", _png(np.array(CELL_COLOURS, np.uint8)[shapes]))
+
+
+def drawn(name: str, rows: int, columns: int, channels: int = 1) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]:
+    """A picture with two shapes, one within the other, and where they are: 0 nothing, 1 the outer, 2 the inner one."""
+    rng = np.random.default_rng([1, *name.encode()])
+    y, x = np.mgrid[0:rows, 0:columns]
+    cy, cx, r = rows * (0.4 + 0.2 * rng.random()), columns * (0.4 + 0.2 * rng.random()), min(rows, columns) / 4
+    distance = ((y - cy) / r) ** 2 + ((x - cx) / (1.2 * r)) ** 2
+    shapes = (distance < 1).astype(np.uint8) + (distance < 0.3)
+    image = pixels(name, rows, columns, channels).astype(np.int16)
+    lift = np.array([0, 40, 80], np.int16)[shapes]
+    image = np.clip(image + (lift[..., np.newaxis] if channels > 1 else lift), 0, 255).astype(np.uint8)
+    return image, shapes.astype(np.uint8)
+
+
 SOURCES: dict[str, Callable[[Path], None]] = {
     "phantom-skin": skin,
     "phantom-fundus": fundus,
@@ -220,5 +274,8 @@ SOURCES: dict[str, Callable[[Path], None]] = {
     "phantom-reports": reports,
     "phantom-cine": cine,
     "phantom-films": films,
+    "phantom-discs": discs,
+    "phantom-lesions": lesions,
+    "phantom-cells": cells,
 }
 """What writes each source."""

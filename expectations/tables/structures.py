@@ -186,10 +186,12 @@ class _Grids:
             edge = shape[np.maximum(self.image_of_state, 0)]
             low, high = corners[:, :3], corners[:, 3:]
             inside = ((low >= 0) & (low < high) & (high <= edge)).all(axis=1) & (self.image_of_state >= 0)
-            flat = images.field("stored", "shape")
+            flat, axes = images.field("stored", "shape"), images.field("axes")
             odd = given(box) & (self.image_of_state >= 0) & (np.isnan(corners[:, 0]) | np.isnan(edge[:, 0]))
             for i in np.flatnonzero(odd):  # arrays of another rank
-                inside[i] = _box_inside(box[int(i)].as_py(), flat[int(self.image_of_state[i])].as_py())
+                image = int(self.image_of_state[i])
+                shape_of = zip(axes[image].as_py(), flat[image].as_py(), strict=True)
+                inside[i] = _box_inside(box[int(i)].as_py(), [n for axis, n in shape_of if axis != "c"])
         self.box_inside = known(inside, given(box))
         self.corners = corners
         self.affine = matrix(images.field("stored", "affine_ras"), 16).reshape(-1, 4, 4)

@@ -8,6 +8,7 @@ a side that is swapped on the way shows.
 from __future__ import annotations
 
 import functools
+import io
 import re
 import zlib
 from dataclasses import dataclass, field
@@ -18,6 +19,9 @@ import nibabel
 import numpy as np
 import SimpleITK
 import yaml
+from PIL import Image
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from schemas import ontology
 
@@ -146,14 +150,17 @@ def write(root: Path, source: Expected) -> Tree:
                 tree.drawn[path, volume] = drawn
     unit_sform = bool(source.content.get("unit_sform"))
     for path, volumes in (images | labels).items():
-        _save(root / path, volumes, unit_sform)
+        if "{n" in path:
+            _save_slices(root, path, volumes[None], source)
+        else:
+            _save(root / path, volumes, unit_sform)
     for path in (*source.rejected, *source.content.get("skipped", ())):
         _save(root / path, {None: np.ones(SHAPE_XYZ, np.uint8)}, unit_sform)
     for path, text in source.content.get("texts", {}).items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text)
     tree.skipped |= set(source.content.get("skipped", ()))
-    for path in list(images)[:1] + list(labels)[:1]:
+    for path in files(list(images)[:1] + list(labels)[:1])[:2]:
         twin = (root / path).with_name(f"._{Path(path).name}")
         twin.write_bytes(b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X")
         tree.skipped.add(str(twin.relative_to(root)))
@@ -195,6 +202,48 @@ def _draw_masks(root: Path, source: Expected, case: dict[str, Any], path: str, t
     for name in names:
         value = list(drawn_names).index(name) + 1 if name in drawn_names else 255
         _save(root / path.format(mask=name), {None: (voxels == value).astype(np.uint8)}, False)
+
+
+def files(paths: list[str]) -> list[str]:
+    """Paths with those of one file a slice written out."""
+    slices = range(SHAPE_XYZ[2])
+    return [p for path in paths for p in ([path.format(n=n) for n in slices] if "{n" in path else [path])]
+
+
+def _save_slices(root: Path, path: str, voxels: np.ndarray, source: Expected) -> None:
+    """A file for each slice: DICOM instances, or pictures of their masks."""
+    planes = voxels.T  # z from below, rows to P, columns to L
+    series = re.sub("InPhase|OutPhase", "", path)
+    for n in range(len(planes)):
+        z = len(planes) - 1 - n if source.content.get("order") == "down" else n
+        (root / path.format(n=n)).parent.mkdir(parents=True, exist_ok=True)
+        buffer = io.BytesIO()
+        if path.endswith(".png"):
+            Image.fromarray(planes[z].astype(np.uint8)).save(buffer, "PNG")
+        else:
+            _instance(planes[z], z, n, series, path, source).save_as(buffer, enforce_file_format=True)
+        (root / path.format(n=n)).write_bytes(buffer.getvalue())
+
+
+def _instance(plane: np.ndarray, z: int, number: int, series: str, path: str, source: Expected) -> FileDataset:
+    """One slice on the grid of AFFINE_RAS."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID = MRImageStorage, ExplicitVRLittleEndian
+    meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[path, str(z)])
+    ds = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    ds.SOPClassUID, ds.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    ds.SeriesInstanceUID = generate_uid(entropy_srcs=[series])
+    ds.StudyInstanceUID, ds.FrameOfReferenceUID, ds.PatientID = "1.9", "1.7", "anonymous"
+    ds.Modality, ds.InstanceNumber, ds.ImageType = str(source.content["modality"]), number + 1, ["ORIGINAL", "PRIMARY"]
+    ds.EchoTime = 2.3 if "OutPhase" in path else 4.6
+    ds.ImagePositionPatient = [-9.0, -6.0, -10 + 2.5 * z]
+    ds.ImageOrientationPatient, ds.PixelSpacing = [1, 0, 0, 0, 1, 0], [1.5, 2.0]
+    ds.SliceThickness, (ds.Rows, ds.Columns) = 5, plane.shape
+    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 16, 15, 1
+    ds.RescaleSlope, ds.RescaleIntercept = 1, 0
+    ds.PixelData = np.ascontiguousarray(plane, "<i2").tobytes()
+    return ds
 
 
 def _save(path: Path, volumes: dict[int | None, np.ndarray], unit_sform: bool) -> None:

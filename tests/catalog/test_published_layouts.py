@@ -23,6 +23,7 @@ from tests.catalog import published_tree
 from transforms import layouts
 from transforms.fetch import fetch_case
 from transforms.inventory import inventory_case
+from transforms.inventory_series import group_key, inventory_series, read_header
 from transforms.labels import palette
 from transforms.pseudonym import PatientKeys
 from transforms.sample import SampleMaker
@@ -30,7 +31,6 @@ from transforms.store import SourceStore
 
 KEYS = PatientKeys(b"a secret of tests, 32 bytes long")
 EXPECTED = published_tree.expected()
-WITHOUT_FILES = {"chaos-mr": "DICOM; in test_sources.py"}
 RECIPE = Recipe.model_validate(
     {
         "corpus": "c",
@@ -71,6 +71,7 @@ def world(request, tmp_path_factory):
     listing = list(store.list())
     grouped = layouts.group(source, listing, store.read, KEYS)
     found = [inventory_case(c, source, store, KEYS, Limits()) for c in grouped.cases]
+    found += of_series(grouped, source, store)
     entries = palette.build(source.annotated())
     maker = SampleMaker(RECIPE, {source.id: source}, entries, 1)
     made = {}
@@ -85,12 +86,21 @@ def world(request, tmp_path_factory):
     )  # fmt: skip
 
 
+def of_series(grouped, source, store):
+    """What the instances of a tree are, and the labels beside them."""
+    groups = {}
+    for file in grouped.headers:
+        read = read_header(file, store)
+        groups.setdefault(group_key(read), []).append(read)
+    return [found for group in groups.values() for found in inventory_series(group, source, store, KEYS, Limits())]
+
+
 def prefix(source):
     return f"{source.id.replace('.', '_')}-"
 
 
 def test_every_source_is_described_twice():
-    assert set(EXPECTED) | set(WITHOUT_FILES) == set(sources.ids())
+    assert set(EXPECTED) == set(sources.ids())
 
 
 def test_the_cases_are_those_that_were_published(world):
@@ -111,13 +121,13 @@ def test_images_and_labels_pair_as_published(world):
         for o in found.objects:
             if not o.path.endswith(".raw"):
                 paths.setdefault(o.array, set()).add(o.path)
-        images = {f"image:{n}": {path} for n, path in case["images"].items()}
+        images = {f"image:{n}": set(published_tree.files([path])) for n, path in case["images"].items()}
         labels = {}
         for label in case.get("labels", {}):
             path = world.expected.label(case, label)[2]
             unknown = set(case.get("unknown", ()))
             masks = {path.format(mask=m) for m, s in world.expected.masks.items() if s not in unknown}
-            labels[f"label:{label}"] = masks or {path}
+            labels[f"label:{label}"] = masks or set(published_tree.files([path]))
         assert paths == images | labels, name
         assert {i.header.name: i.modality for i in found.case.images} == {
             n: world.expected.modality(n) for n in case["images"]

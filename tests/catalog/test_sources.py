@@ -8,8 +8,6 @@ import re
 import nibabel as nib
 import numpy as np
 import pytest
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
 from catalog import page, sources
 from mdfp.errors import UsageError
@@ -18,7 +16,6 @@ from schemas.reasons import Reason
 from schemas.recipe import Limits, Recipe, SourceUse
 from transforms import layouts
 from transforms.inventory import inventory_case
-from transforms.inventory_series import group_key, inventory_series, read_header
 from transforms.pseudonym import PatientKeys
 from transforms.store import SourceStore
 
@@ -219,50 +216,6 @@ class TestSoftTissueSarcoma:
         for r in found:
             scan = r.case.case_id.rpartition("_003_")[2].upper()
             assert all(scan in o.path for o in r.objects if "003" in o.path)
-
-
-class TestChaosMr:
-    def write(self, path, z, series, patient):
-        meta = FileMetaDataset()
-        meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID = MRImageStorage, ExplicitVRLittleEndian
-        meta.MediaStorageSOPInstanceUID = f"{series}.{z + 1}"
-        ds = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-        ds.SOPClassUID, ds.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
-        ds.PatientID, ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.FrameOfReferenceUID = patient, "1.9", series, "1.7"
-        ds.Modality, ds.InstanceNumber, ds.ImageType = "MR", z + 1, ["ORIGINAL", "PRIMARY"]
-        ds.ImagePositionPatient, ds.ImageOrientationPatient = [1, 2, 4.0 * z], [1, 0, 0, 0, 1, 0]
-        ds.PixelSpacing, ds.SliceThickness, ds.Rows, ds.Columns = [1.5, 1.5], 5, 6, 7
-        ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
-        ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 12, 11, 0
-        ds.PixelData = np.full((6, 7), z, np.uint16).tobytes()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        ds.save_as(path)
-
-    def test_series_are_cases_of_the_folders_patient_and_pictures_are_looked_past(self, tmp_path):
-        source, store = sources.load("chaos-mr"), SourceStore(str(tmp_path))
-        for patient in ("1", "20"):
-            folder = tmp_path / "Train_Sets" / "MR" / patient
-            for number, name in enumerate(
-                ("T1DUAL/DICOM_anon/InPhase", "T1DUAL/DICOM_anon/OutPhase", "T2SPIR/DICOM_anon")
-            ):
-                for z in range(6):
-                    self.write(
-                        folder / name / f"IMG-{z:04}.dcm", z, f"1.2.{patient}.{number + 1}", f"anonymous {patient}"
-                    )
-                ground = folder / name.split("/")[0] / "Ground"
-                ground.mkdir(exist_ok=True)
-                (ground / "IMG-0001.png").write_bytes(b"\x89PNG")
-        grouped = layouts.group(source, list(store.list()), store.read, KEYS)
-        assert grouped.rejects == ()
-        assert (grouped.counts.skipped, grouped.counts.to_read) == (4, 36)
-        groups = {}
-        for file in grouped.headers:
-            read = read_header(file, store)
-            groups.setdefault(group_key(read), []).append(read)
-        found = [r for g in groups.values() for r in inventory_series(g, source, store, KEYS, Limits())]
-        assert sorted(r.case.patient for r in found) == sorted(3 * [KEYS.patient("chaos-mr", p) for p in ("1", "20")])
-        assert {(i.modality, i.header.shape) for r in found for i in r.case.images} == {("MR", (6, 6, 7))}
-        assert all(r.case.labels == () for r in found)
 
 
 WITHOUT_CITATION = {

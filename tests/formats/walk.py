@@ -39,7 +39,6 @@ REFUSED = {
     "dicom/pydicom/SEG/liver_1frame.dcm": Reason.ORPHAN_LABEL,
     "dicom/highdicom/SEG/seg_image_ct_binary_overlap.dcm": Reason.ORPHAN_LABEL,
     "dicom/highdicom/SEG/seg_image_ct_true_fractional.dcm": Reason.ORPHAN_LABEL,
-    "nifti/odd/rgb24_report.nii.gz": Reason.UNSUPPORTED,  # a picture of a report, not a scan
 }
 """Rows that are refused, and the one right reason."""
 
@@ -206,6 +205,20 @@ def _picture(root: Path, row: dict[str, str]) -> tuple[str, list[str]]:
     return f"{_x(shape)} pixels, {components} channels", wrong + told
 
 
+def _plane(root: Path, row: dict[str, str]) -> tuple[str, list[str]]:
+    """One plane of colour in NIfTI is a picture, the one that nibabel reads."""
+    import nibabel
+
+    header, flat = _one(root, row["path"])
+    assert isinstance(flat, Flat)
+    voxels = np.asarray(nibabel.load(root / row["path"]).dataobj)  # type: ignore[attr-defined]
+    x, y, _ = voxels.shape
+    wrong = [] if _x((x, y, 1)) == row["native_shape"] else [f"shape: expected {row['native_shape']}, found {x}x{y}"]
+    same = np.array_equal(flat.array, np.stack([voxels[:, :, 0][n].T for n in voxels.dtype.names], axis=-1))
+    wrong += [] if same and header.shape == flat.array.shape else ["the picture is not the one that nibabel reads"]
+    return f"{x}x{y} pixels, {flat.array.shape[2]} channels", wrong
+
+
 def _many(root: Path, row: dict[str, str]) -> tuple[str, list[str]]:
     """Frames that are two volumes: the manifest tells of all of them together, as stored by its reader."""
     found = [s.header for s in _seen(root, row["path"]) if s.header is not None]
@@ -304,5 +317,6 @@ def _series(root: Path, row: dict[str, str]) -> tuple[str, list[str]]:
 
 _CHECKS: dict[str, Callable[[Path, dict[str, str]], tuple[str, list[str]]]] = {
     "dicom-series": _series, "nifti-4d": _over_time, "dicom-multiframe": _many, "dicom-file": _picture, "png": _picture,
-    "jpg": _picture, "dicom-seg": _drawn, "dicom-rtstruct": _drawn, "nifti-label-dir": _folder_of_masks, "archive": _archive,
+    "jpg": _picture, "nifti-rgb": _plane, "dicom-seg": _drawn, "dicom-rtstruct": _drawn, "nifti-label-dir": _folder_of_masks,
+    "archive": _archive,
 }  # fmt: skip

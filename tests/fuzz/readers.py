@@ -187,6 +187,7 @@ _REAL = {
     "nifti": ("nifti/**/*.nii", "nifti/**/*.nii.gz"), "nrrd": ("nrrd/**/*.nrrd",), "metaimage": ("mha/**/*.mha", "mha/**/*.mhd"),
     "dicom": ("dicom/**/*",), "zip": ("archives/*.zip",), "tar": (), "tgz": ("archives/*.tar.gz",),
     "png": ("png/**/*.png",), "jpeg": ("jpg/**/*.jpg",), "tiff": (), "video": (),
+    "mask": ("png/**/*.png",), "bmp": (), "colour": (),
 }  # fmt: skip
 _NUMBERS = tuple(
     n.to_bytes(w, o) for w in (2, 4, 8) for o in ("little", "big") for n in (0, 1, 2**15, 2 ** (8 * w) - 1)

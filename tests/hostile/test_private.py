@@ -26,7 +26,7 @@ from mdfp.codecs import VolumeCodec
 from tests.hostile import private
 from tests.hostile.files import SHAPE_XYZ, metaimage, nifti, nrrd, voxels
 
-MARKER = re.compile(rb"Qx[0-9A-Za-z]+Z|9\.\d{5,10}\.77|18790314|1879-03-14")
+MARKER = re.compile(rb"Qx[0-9A-Z]+Z|9\.\d{5,10}\.77|18790314|1879-03-14")
 _PICTURE = re.compile(rb"(?<=base64,)[A-Za-z0-9+/=]+")
 CHECKOUT = Path(__file__).parents[2]
 

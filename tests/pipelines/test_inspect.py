@@ -77,6 +77,21 @@ def test_an_image_over_time_is_shown_whole_and_says_what_a_recipe_needs(call, tm
         assert picture.width > 300
 
 
+def test_colour_in_nifti_is_a_picture_or_says_what_to_do(call, tmp_path):
+    rgb = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
+    for name, planes in (("plane.nii", 1), ("volume.nii.gz", 5)):
+        voxels = np.random.default_rng(1).integers(0, 255, (20, 12, planes, 3)).astype(np.uint8)
+        nibabel.save(nibabel.Nifti1Image(voxels.view(rgb)[..., 0], np.diag([0.5, 0.25, 1, 1])), tmp_path / name)
+    result, told = call(".", "--json", "--quiet")
+    assert result.exit_code == 0
+    plane, volume = told["found"]
+    assert (plane["axes"], plane["shape"], plane["rejected"]) == ("yxc", [12, 20, 3], None)
+    assert volume["rejected"]["reason"] == "unsupported"
+    assert "a NIfTI for each channel" in volume["rejected"]["detail"]
+    result, _ = call("plane.nii", "--quiet")
+    assert "size      20 × 12 pixels (x, y), 3 channels, uint8" in result.stdout
+
+
 def test_a_file_is_described_and_drawn(call, tmp_path):
     voxels = volume(tmp_path / "mine.nii.gz")
     result, _ = call("mine.nii.gz", "--quiet")

@@ -17,6 +17,7 @@ from transforms.labels.account import Drawn, account, combine, volume_warnings, 
 from transforms.labels.coded import Coded, Members
 from transforms.labels.content_hash import label_hash
 from transforms.labels.extent import extents
+from transforms.labels.flat import FlatOnGrid, flattened
 from transforms.labels.layers import layers, look_up, winner_of
 from transforms.labels.palette import Palette
 from transforms.labels.part import ImageOnGrid, LabelOnGrid, LabelPart, read_part
@@ -33,7 +34,7 @@ class NormalisedLabels:
     """The labels of a sample.
 
     Attributes:
-        layers: record and stored mask (z, y, x) of each layer; later ones cover earlier ones.
+        layers: record and stored mask (z, y, x; of a picture y, x) of each layer; later ones cover earlier ones.
         states: one entry for each structure of the palette, in its order.
         done: what was done, step by step.
         warnings: what a user may want to look at.
@@ -61,7 +62,7 @@ def normalise_labels(
 
     Args:
         parts: the labels in the order of the case.
-        images: normalised images by name.
+        images: normalised images by name; pictures as `transforms.labels.flat.FlatOnGrid`.
         palette: integer of each structure.
         wanted: how labels are resampled.
 
@@ -80,10 +81,14 @@ def normalise_labels(
         stem = _stem(part, {record.layer for record, _ in stored})
         made, drawn = _store(label, part, image, values, known, wanted, stem)
         entries = account(label, part, image, drawn, values, known)
+        if isinstance(image, FlatOnGrid):
+            made, entries, changed = flattened(made, entries, image)
+        else:
+            changed = volume_warnings(entries, voxel_mm3(image.grid.affine_ras))
         stored += made
         accounts.append((name, entries))
         done += [f"{name}: {step}" for step in _done(label, made, image, wanted)]
-        warnings += [f"{name}: {w}" for w in volume_warnings(entries, voxel_mm3(image.grid.affine_ras))]
+        warnings += [f"{name}: {w}" for w in changed]
     states, contradictions = combine(accounts, values)
     return NormalisedLabels(tuple(stored), states, tuple(done), (*warnings, *contradictions))
 

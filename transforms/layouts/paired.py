@@ -9,6 +9,7 @@ from schemas.reasons import Reason
 from schemas.source import PairedLayout, Source, label_names
 from transforms.layouts.case_files import ArrayFiles, CaseFiles, Fault, Found
 from transforms.layouts.listing import Match, claim, unmatched, with_companions
+from transforms.layouts.masks import of_structures
 from transforms.layouts.registry import Read, register
 from transforms.store import ListedObject
 
@@ -33,13 +34,15 @@ def paired(source: Source, listing: Sequence[ListedObject], read: Read) -> Found
         groups.setdefault(tuple(fields[f] for f in order), []).append(match)
     cases: list[CaseFiles] = []
     faults: list[Fault] = []
+    passed: list[ListedObject] = []
     for key in sorted(groups):
-        case = _case(source, layout, "_".join(key), groups[key], companions)
+        case = _case(source, layout, "_".join(key), groups[key], companions, passed)
         if isinstance(case, CaseFiles):
             cases.append(case)
         else:
             faults += case
-    return Found(tuple(cases), (*faults, *unmatched(o for o in rest if o.path not in taken)))
+    strange = unmatched(o for o in rest if o.path not in taken)
+    return Found(tuple(cases), (*faults, *strange), passed_over=tuple(passed))
 
 
 def _case(
@@ -48,8 +51,9 @@ def _case(
     name: str,
     matches: Sequence[Match],
     companions: dict[str, tuple[ListedObject, ...]],
+    passed: list[ListedObject],
 ) -> CaseFiles | list[Fault]:
-    """One case, or the faults of label files that have no image at all."""
+    """One case, or the faults of label files that have no image at all; masks that a table ignores go to `passed`."""
     by_role: dict[int, list[Match]] = {}
     for match in matches:
         by_role.setdefault(match.role, []).append(match)
@@ -90,6 +94,12 @@ def _case(
         if not there:
             detail = f"the label is of the image {label.image!r}, which its case does not have"
             faults.append(Fault(Reason.NO_IMAGE, detail, found[0].object.path, "label"))
+        if label.several:
+            masks = of_structures(found, source, label.table, own, label.image, companions)
+            passed += masks.ignored
+            faults += masks.faults
+            labels += masks.arrays
+            continue
         faults += conflicts(found, f"label {own!r}", "label")
         labels.append(ArrayFiles(own, _objects(found, companions), table=label.table, image=label.image))
     return CaseFiles(source.id, name, tuple(sorted(fields.items())), tuple(images), tuple(labels), None, tuple(faults))

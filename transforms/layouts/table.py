@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import posixpath
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mdfp.errors import UsageError
@@ -19,6 +20,7 @@ from schemas.table_layout import (
     TableBoxes,
     TableClass,
     TableFindings,
+    TableLabel,
     TableLayout,
     TableList,
     TableMeasurement,
@@ -28,6 +30,7 @@ from schemas.table_layout import (
 )
 from transforms.layouts.case_files import ArrayFiles, CaseFiles, Fault, Found, TextFile, Told
 from transforms.layouts.listing import is_side_file, unmatched
+from transforms.layouts.masks import named_masks
 from transforms.layouts.registry import Read, register
 from transforms.layouts.tables import SPLITS, parse_table
 from transforms.rejected import Rejected
@@ -101,6 +104,8 @@ def _tables(layout: TableLayout, patient: tuple[str, ...], read: Read) -> dict[s
     wanted: dict[str, set[str]] = {layout.path: {*columns_of(layout.case_template), *patient}}
     for image in layout.images:
         wanted[layout.path] |= set(columns_of(image.file))
+    for label in layout.labels:
+        wanted[layout.path] |= {c for _, template in label.templates for c in columns_of(template)}
     for text in layout.texts:
         wanted[layout.path] |= {text.column} if text.column else set(columns_of(text.file or ""))
     for cell in (layout.split, layout.sex, layout.age, layout.site):
@@ -153,8 +158,10 @@ def _case(
     images = _images(rows.own, layout, present, faults)
     texts: tuple[TextFile, ...] = ()
     told, split = Told(), None
+    labels: tuple[ArrayFiles, ...] = ()
     try:
         texts = _texts(rows.own, layout, present)
+        labels = _labels(rows.own, layout, source, images, present, faults)
         exact, fractions = _annotations(rows, layout, images)
         told = Told(
             annotations=exact,
@@ -169,7 +176,7 @@ def _case(
     except _BadRowError as error:
         faults.append(Fault(Reason.BAD_ANNOTATION, str(error), None, "case"))
     arrays = tuple(i.files for i in images)
-    return CaseFiles(source.id, name or "-", (), arrays, split=split, faults=tuple(faults), told=told)
+    return CaseFiles(source.id, name or "-", (), arrays, labels, split=split, faults=tuple(faults), told=told)
 
 
 def _without_files(case: CaseFiles, fault: Fault) -> CaseFiles:
@@ -209,6 +216,60 @@ def _images(
     if not found and not faults:
         faults.append(Fault(Reason.MISSING_FILE, "none of the images that a row may have is there", None, "case"))
     return found
+
+
+def _labels(
+    rows: Sequence[Row],
+    layout: TableLayout,
+    source: Source,
+    images: Sequence[_Image],
+    present: Mapping[str, ListedObject],
+    faults: list[Fault],
+) -> tuple[ArrayFiles, ...]:
+    """Masks of a case, each of the image that its row names; what is wrong with them goes to `faults`.
+
+    Raises:
+        _BadRowError: a row does not say which image it speaks of.
+    """
+    found: dict[str, ArrayFiles] = {}
+    for spec in layout.labels:
+        by_image: dict[str, dict[str, str | None]] = {}
+        for row in rows:
+            image = _image_of(row, spec.image, layout, images)
+            if image is not None:
+                by_image.setdefault(image, {}).update(_mask_paths(spec, row))
+        for image, paths in by_image.items():
+            here = [(name, present[path]) for path, name in paths.items() if path in present]
+            if not here and spec.required:
+                detail = f"the mask that a row must have is not there ({', '.join(t for _, t in spec.templates)})"
+                faults.append(Fault(Reason.MISSING_LABEL, detail, None, "label"))
+            own = next(n for n in _names_for(spec.table, image) if n not in found)
+            if spec.several:
+                made = named_masks([(name or "", o) for name, o in here], source, spec.table, own, image)
+                faults += made.faults
+                found |= {a.name: a for a in made.arrays}
+            elif here:
+                if len(here) > 1:
+                    detail = f"{len(here)} files claim to be the label {spec.table!r} of one image, expected one"
+                    faults.append(Fault(Reason.CONFLICTING_FILES, detail, here[1][1].path, "label"))
+                objects = tuple((o, None) for _, o in here)
+                found[own] = ArrayFiles(own, objects, table=spec.table, image=image)
+    return tuple(found.values())
+
+
+def _mask_paths(spec: TableLabel, row: Row) -> dict[str, str | None]:
+    """Path of each mask that a row names, with the name that it has in the table's structures."""
+    paths: dict[str, str | None] = {}
+    for name, template in spec.templates:
+        if all(row[c] for c in columns_of(template)):
+            paths[_path(fill(template, row))] = name
+    return paths
+
+
+def _names_for(table: str, image: str) -> Iterator[str]:
+    """Names that a label may have within its case, in order of preference."""
+    yield from (table, f"{table}_{image}")
+    yield from (f"{table}_{image}_{n}" for n in itertools.count(2))
 
 
 def _path(text: str) -> str:

@@ -11,7 +11,7 @@ from mdfp.geometry import Affine
 from schemas.case import ArrayHeader
 from schemas.reasons import Reason
 from schemas.recipe import Limits
-from transforms.read import drawing, itk, nifti, raster, segment, series, video
+from transforms.read import drawing, itk, nifti, nifti_colour, raster, segment, series, video
 from transforms.read.header import ReadHeader
 from transforms.rejected import Rejected
 from transforms.scratch import Bytes
@@ -78,6 +78,7 @@ def read_header(
 ) -> ReadHeader:
     """The header of a file format (nifti or itk) from the first `PREFIX_BYTES[format]` of the file.
 
+    A NIfTI of one plane in colour is a picture, by its axes.
     DICOM has no header of a volume: its instances go through `dicom.read_instance` and `series.diagnose`.
 
     Args:
@@ -93,6 +94,8 @@ def read_header(
     Raises:
         Rejected: as the format's reader does; UNSUPPORTED, one of several volumes of a file that is no NIfTI.
     """
+    if format == "nifti" and component is None and nifti_colour.is_colour(prefix):
+        return nifti_colour.header(prefix, name=name, file_bytes=file_bytes, limits=limits)
     if format == "nifti":
         return nifti.header(
             prefix,

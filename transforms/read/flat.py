@@ -8,7 +8,7 @@ from schemas.case import ArrayHeader
 from schemas.reasons import Reason
 from schemas.recipe import Limits
 from transforms.flat import Flat, is_flat
-from transforms.read import array, dicom, dicom_flat, over_time, raster, video
+from transforms.read import array, dicom, dicom_flat, mask, nifti_colour, over_time, raster, video
 from transforms.read.array import Blob
 from transforms.read.header import OVER_TIME, ReadHeader, check_frames
 from transforms.rejected import Rejected
@@ -17,7 +17,7 @@ from transforms.volume import TemporalVolume, Volume
 
 
 def read_header(o: ListedObject, store: SourceStore, *, name: str, limits: Limits) -> ReadHeader:
-    """The header of a picture or film in a file: PNG, JPEG, TIFF, MP4 and the like, or a DICOM instance that is one.
+    """The header of a picture or film in a file: PNG, JPEG, TIFF, BMP, MP4 and the like, or a DICOM instance that is one.
 
     Raises:
         Rejected: as the format's reader does; UNSUPPORTED for a DICOM slice.
@@ -70,7 +70,12 @@ def read_any(header: ArrayHeader, blobs: Sequence[Blob], limits: Limits) -> Volu
         return dicom_flat.read(content, header, limits)
     if header.format == "video":
         return video.read(bytes(content), header, limits)
-    found = raster.read(bytes(content), limits)
+    if header.format == mask.FORMAT:
+        return mask.read(bytes(content), header, limits)
+    if header.format == "nifti":
+        found = nifti_colour.read(content, limits, blobs[1].content() if len(blobs) > 1 else None)
+    else:
+        found = raster.read(bytes(content), limits)
     # Alpha may have been left out, so channels are not compared.
     if found.array.shape[:2] != header.shape[:2]:
         raise Rejected(Reason.SOURCE_CHANGED, f"the inventory saw {header.shape} pixels, now {found.array.shape}")

@@ -42,10 +42,12 @@ class ReadHeader:
     Attributes:
         header: what it says, checked.
         findings: what was noticed while reading it; `where` is the array's name.
+        orientation: EXIF's, 1 to 8, by which a picture in a file is turned upright.
     """
 
     header: ArrayHeader
     findings: tuple[Finding, ...]
+    orientation: int = 1
 
 
 def check_extent(shape_zyx: Sequence[int], itemsize: int, limits: Limits) -> None:

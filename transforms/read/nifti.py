@@ -58,9 +58,9 @@ _OTHER_TYPES = {
     1: "1-bit", 32: "complex64", 128: "RGB24", 1536: "float128",
     1792: "complex128", 2048: "complex256", 2304: "RGBA32",
 }  # fmt: skip
-_UNIT_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
+UNIT_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 _UNIT_NAMES = {1: "metre", 3: "micrometre"}
-_SPATIAL_UNIT_BITS = 0x07
+SPATIAL_UNIT_BITS = 0x07
 _NIFTI1_BYTES, _NIFTI2_BYTES = 348, 540
 _MAGIC2_TAIL = b"\r\n\x1a\n"
 
@@ -303,7 +303,7 @@ def qform(h: NiftiHeader) -> Affine:
 
 _EXCESS_BYTES = 1 << 20
 """A gzip stream may hold this much more than twice what its header announces; beyond, it is taken for a bomb."""
-_MAX_OFFSET_BYTES = 256 << 20
+MAX_OFFSET_BYTES = 256 << 20
 _QUATERNION_TOLERANCE = 1e-3
 """Length (squared) of the quaternion's vector part above 1 that is taken for rounding in single precision."""
 _HALF_TURN = 1e-7
@@ -326,22 +326,22 @@ def affine_ras(h: NiftiHeader, name: str) -> tuple[Affine, tuple[Finding, ...]]:
             Reason.NO_GEOMETRY,
             f"sform_code is {h.sform_code} and qform_code {h.qform_code}: the file says not where its voxels are",
         )
-    unit = h.xyzt_units & _SPATIAL_UNIT_BITS
-    if unit not in _UNIT_MM:
+    unit = h.xyzt_units & SPATIAL_UNIT_BITS
+    if unit not in UNIT_MM:
         raise Rejected(Reason.NO_GEOMETRY, f"xyzt_units {h.xyzt_units} names no unit of length")
     check_spacing(h.pixdim[1:])
     findings = []
     if unit in _UNIT_NAMES:
         findings.append(
-            Finding("unit_converted", name, f"lengths are in {_UNIT_NAMES[unit]}: multiplied by {_UNIT_MM[unit]:g}")
+            Finding("unit_converted", name, f"lengths are in {_UNIT_NAMES[unit]}: multiplied by {UNIT_MM[unit]:g}")
         )
     elif unit == 0:
         findings.append(Finding("unit_unstated", name, "xyzt_units names no unit of length: taken for mm"))
-    affine = _in_mm(sform(h) if h.sform_code > 0 else qform(h), _UNIT_MM[unit])
+    affine = _in_mm(sform(h) if h.sform_code > 0 else qform(h), UNIT_MM[unit])
     check_affine(affine)
     spacing = geometry.spacing_xyz_mm(affine)
     if h.sform_code > 0:
-        findings += _sform_findings(h, affine, spacing, _UNIT_MM[unit], name)
+        findings += _sform_findings(h, affine, spacing, UNIT_MM[unit], name)
     return affine, tuple(findings)
 
 
@@ -537,9 +537,9 @@ def _check_content(h: NiftiHeader, limits: Limits) -> None:
 
 def _check_offset(h: NiftiHeader) -> None:
     """What lies before the voxels (extensions) is inflated with them."""
-    if h.vox_offset > _MAX_OFFSET_BYTES:
+    if h.vox_offset > MAX_OFFSET_BYTES:
         raise Rejected(
-            Reason.TOO_LARGE, f"vox_offset is {h.vox_offset}; {_MAX_OFFSET_BYTES} bytes before the voxels are allowed"
+            Reason.TOO_LARGE, f"vox_offset is {h.vox_offset}; {MAX_OFFSET_BYTES} bytes before the voxels are allowed"
         )
 
 

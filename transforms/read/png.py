@@ -99,6 +99,55 @@ def decode(data: bytes, found: PngHeader) -> npt.NDArray[Any]:
     return array
 
 
+def numbers(data: bytes, found: PngHeader, *, palette: bool) -> npt.NDArray[Any]:
+    """The numbers that stand in the file, for masks: grey of fewer than 8 bits is not scaled, tRNS changes nothing.
+
+    Args:
+        data: the file.
+        found: its header.
+        palette: look colours up in the palette; else indices stay indices.
+
+    Returns:
+        (y, x) or (y, x, c), uint8 or uint16, as stored: not turned.
+
+    Raises:
+        Rejected: as `decode`.
+    """
+    _check_chunks(data)
+    if data[12:16] != b"IHDR":
+        raise Rejected(Reason.UNREADABLE, "a PNG file that does not begin with its header chunk")
+    bits, colour = data[24], data[25]
+    as_grey = colour == _PALETTE and not palette
+    array = isolated.run("transforms.read.decoders:png", _plain(data, as_grey=as_grey))
+    expected = (found.rows, found.columns)
+    if array.shape[:2] != expected or array.dtype.itemsize * 8 != found.bits:
+        raise Rejected(
+            Reason.UNREADABLE, f"expected {expected} pixels of {found.bits} bits, the stream holds {array.shape}"
+        )
+    if bits < 8 and (colour == _GREY or as_grey):
+        array = array // (255 // ((1 << bits) - 1))  # decoders scale them up to 0..255 (12.5), exactly
+    return array
+
+
+_GREY, _PALETTE = 0, 3
+
+
+def _plain(data: bytes, *, as_grey: bool) -> bytes:
+    """The file without tRNS; `as_grey` without its palette too, its indices declared to be grey values."""
+    parts, at = [MAGIC], 8
+    while at < len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        content = data[at + 8 : at + 8 + length]
+        if kind == b"IHDR" and as_grey:
+            content = content[:9] + bytes([_GREY]) + content[10:]
+        if kind != b"tRNS" and not (kind == b"PLTE" and as_grey):
+            parts.append(struct.pack(">I4s", length, kind) + content + struct.pack(">I", zlib.crc32(kind + content)))
+        at += 12 + length
+        if kind == b"IEND":
+            break
+    return b"".join(parts)
+
+
 def _check_chunks(data: bytes) -> None:
     """Every chunk must be whole and the last one IEND: a decoder stops reading when it has enough rows."""
     at = 8

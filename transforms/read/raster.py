@@ -1,4 +1,4 @@
-"""PNG, JPEG and TIFF files as pictures: header from a prefix, checked against limits; then pixels.
+"""PNG, JPEG, TIFF and BMP files as pictures: header from a prefix, checked against limits; then pixels.
 
 A raster file has no patient around it: axes are `yx` or `yxc`, spacing is unknown (a resolution in dots per inch is a
 printer's or scanner's, PNG pHYs, JFIF density and TIFF XResolution alike), and there is no affine.
@@ -19,11 +19,13 @@ from schemas.case import ArrayHeader
 from schemas.reasons import Reason
 from schemas.recipe import Limits
 from transforms.flat import Flat
-from transforms.read import exif, jpeg, png, tiff
+from transforms.read import bmp, exif, jpeg, png, tiff
 from transforms.read.header import ReadHeader
 from transforms.rejected import Rejected
 
-SUFFIXES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".jpe": "jpeg", ".tif": "tiff", ".tiff": "tiff"}
+SUFFIXES = {
+    ".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".jpe": "jpeg", ".tif": "tiff", ".tiff": "tiff", ".bmp": "bmp",
+}  # fmt: skip
 """Ends of file names and the formats they promise. What a file is, its first bytes decide."""
 
 HEADER_PREFIX_BYTES = 1 << 16
@@ -31,13 +33,15 @@ HEADER_PREFIX_BYTES = 1 << 16
 whole file is read."""
 
 
-_Found = png.PngHeader | jpeg.JpegHeader | tiff.TiffHeader
+_Found = png.PngHeader | jpeg.JpegHeader | tiff.TiffHeader | bmp.BmpHeader
 
 
 def format_by_content(prefix: bytes) -> str | None:
-    """png, jpeg or tiff by the first bytes; None for anything else."""
+    """png, jpeg, tiff or bmp by the first bytes; None for anything else."""
     if prefix.startswith(png.MAGIC):
         return "png"
+    if prefix.startswith(bmp.MAGIC):
+        return "bmp"
     if prefix.startswith(jpeg.MAGIC):
         return "jpeg"
     return "tiff" if prefix[:4] in (b"II*\0", b"MM\0*") else None
@@ -59,9 +63,9 @@ def header(prefix: bytes, more: Callable[[], bytes], *, name: str, file_bytes: i
     whole = len(prefix) >= file_bytes
     if not whole and file_bytes > limits.max_bytes:
         raise Rejected(Reason.TOO_LARGE, f"a file of {file_bytes} bytes, the recipe's limits allow {limits.max_bytes}")
-    found = _parsed(prefix, whole=whole)
+    found = parsed(prefix, whole=whole)
     if found is None:
-        found = _parsed(more(), whole=True)
+        found = parsed(more(), whole=True)
         assert found is not None
     format, header, channels, bits = found
     check_pixels((header.rows, header.columns, *((channels,) if channels > 1 else ())), bits // 8, limits)
@@ -79,20 +83,33 @@ def header(prefix: bytes, more: Callable[[], bytes], *, name: str, file_bytes: i
         dtype=f"uint{bits}",
         file_bytes=file_bytes,
     )
-    return ReadHeader(record, tuple(findings))
+    return ReadHeader(record, tuple(findings), orientation=header.orientation)
 
 
-def _parsed(data: bytes, *, whole: bool) -> tuple[str, _Found, int, int] | None:
-    """(format, header, channels, bits); None where more bytes are needed."""
+def parsed(data: bytes, *, whole: bool, mask: bool = False) -> tuple[str, _Found, int, int] | None:
+    """(format, header, channels, bits); None where more bytes are needed.
+
+    Args:
+        data: first bytes of a file.
+        whole: they are all of it.
+        mask: it is read for its numbers: TIFF of 1 bit and of indices is taken too.
+
+    Raises:
+        Rejected: UNREADABLE, none of the formats; else as the format's reader says.
+    """
     format = format_by_content(data)
     if format == "png" and (p := png.header(data, whole=whole)):
         return format, p, p.channels, p.bits
     if format == "jpeg" and (j := jpeg.header(data, whole=whole)):
         return format, j, j.components, 8
-    if format == "tiff" and (t := tiff.header(data, whole=whole)):
+    if format == "tiff" and (t := tiff.header(data, whole=whole, mask=mask)):
         return format, t, t.channels, t.bits
+    if format == "bmp" and (b := bmp.header(data, whole=whole)):
+        return format, b, b.channels, 8
     if format is None:
-        raise Rejected(Reason.UNREADABLE, "expected a PNG, JPEG or TIFF file by its first bytes, found something else")
+        raise Rejected(
+            Reason.UNREADABLE, "expected a PNG, JPEG, TIFF or BMP file by its first bytes, found something else"
+        )
     return None
 
 
@@ -153,7 +170,7 @@ def read(data: bytes, limits: Limits) -> Flat:
     Raises:
         Rejected: as `header` and the format's decoder do.
     """
-    found = _parsed(data, whole=True)
+    found = parsed(data, whole=True)
     assert found is not None
     _, header, channels, bits = found
     check_pixels((header.rows, header.columns, channels), bits // 8, limits)
@@ -163,10 +180,12 @@ def read(data: bytes, limits: Limits) -> Flat:
     elif isinstance(header, jpeg.JpegHeader):
         stream = jpeg.stripped(data)
         array = jpeg.decode(stream, header)
+    elif isinstance(header, bmp.BmpHeader):
+        array = bmp.decode(data, header)
     else:
         array = tiff.decode(data, header)
     done = []
-    array, opaque = _without_opaque_alpha(array)
+    array, opaque = without_opaque_alpha(array)
     if opaque:
         done.append("an alpha channel that was opaque everywhere left out")
     if header.orientation != 1:
@@ -176,7 +195,8 @@ def read(data: bytes, limits: Limits) -> Flat:
     return Flat(array, axes, top=(1 << bits) - 1, jpeg=stream, done=tuple(done))
 
 
-def _without_opaque_alpha(array: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], bool]:
+def without_opaque_alpha(array: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], bool]:
+    """A picture without an alpha channel that is opaque everywhere, and whether there was one."""
     if array.ndim == 2 or array.shape[2] not in (2, 4):
         return array, False
     if not (array[:, :, -1] == np.iinfo(array.dtype).max).all():
