@@ -9,16 +9,22 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+SPARSE = "sparse"
+"""Key of a dataclass field's metadata: left out of the JSON where the field is empty."""
+
 
 def plain(value: Any) -> Any:
     """`value` as JSON types: dataclasses and mappings become dicts, sequences lists, numpy scalars numbers.
+
+    A field whose metadata says `SPARSE` is left out where it holds nothing: records that do not use it keep their bytes.
 
     Raises:
         ValueError: a float is not finite (JSON has no word for it).
         TypeError: a type that has no JSON form.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        held = [(f, getattr(value, f.name)) for f in dataclasses.fields(value)]
+        return {f.name: plain(v) for f, v in held if SPARSE not in f.metadata or v}
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

@@ -20,6 +20,7 @@ from mdfp.errors import UsageError
 from mdfp.geometry import Affine
 from mdfp.label_space import LabelSpace, Unknown
 from mdfp.opened import Box, OpenSample, Space, Values
+from mdfp.readers import Reader, seen_by
 from mdfp.sample import Sample
 
 
@@ -62,6 +63,7 @@ class Crops:
         values: normalised, physical or stored.
         images: names of the images, which must share a grid; None for the only one.
         layers: label layers to read; None for all.
+        reader: of several readers the one whose word is taken; see `mdfp.readers`.
         unknown: see `Corpus.label_space`.
         ignore: number in the class mask for voxels that cannot be told.
     """
@@ -76,6 +78,7 @@ class Crops:
     values: Values = "normalised"
     images: tuple[str, ...] | None = None
     layers: Collection[str] | None = None
+    reader: Reader = None
     unknown: Unknown = "ignore"
     ignore: int = UNTOLD
 
@@ -123,7 +126,8 @@ class Crops:
         shape = _shared_shape(sample, names)
         space = sample.label_space(self.space, self.unknown) if self.labels else None
         draws = Draws("crop", seed, epoch, sample.key, visit)
-        placed = [self.place(sample.record, names[0], shape, space, draws) for _ in range(self.per_visit)]
+        record = seen_by(sample.record, self.reader)
+        placed = [self.place(record, names[0], shape, space, draws) for _ in range(self.per_visit)]
         cuts = [Cut.of(box, shape) for box, _ in placed]
         images = self._images(sample, names, cuts)
         classes: Sequence[npt.NDArray[Any] | None] = [None] * len(cuts)
@@ -190,7 +194,12 @@ class Crops:
         self, sample: OpenSample, space: LabelSpace, image: str, cuts: Sequence[Cut]
     ) -> list[npt.NDArray[Any]]:
         told = sample.class_parts(
-            [cut.inner for cut in cuts], space, image=image, layers=self.layers, ignore=self.ignore
+            [cut.inner for cut in cuts],
+            space,
+            image=image,
+            layers=self.layers,
+            reader=self.reader,
+            ignore=self.ignore,
         )
         classes = []
         for part, cut in zip(told, cuts, strict=True):

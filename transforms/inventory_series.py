@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from schemas.case import Case, CaseImage, CaseLabel
+from schemas.case import Case, CaseAnnotation, CaseImage, CaseLabel
 from schemas.policy import NOTHING, Policy
 from schemas.reasons import Reason
 from schemas.recipe import Geometry, Limits
@@ -29,6 +29,7 @@ from transforms.inventory import (
     person,
 )
 from transforms.inventory_drawings import join_drawings, read_drawing
+from transforms.inventory_marks import join_marks, read_marks
 from transforms.layouts.case_files import ArrayFiles, Fault, HeaderFile
 from transforms.layouts.dicom import join_fields
 from transforms.layouts.group import to_reject
@@ -36,6 +37,7 @@ from transforms.pseudonym import PatientKeys, case_id, slug
 from transforms.read import dicom, dicom_flat, series
 from transforms.read.dicom import Instance
 from transforms.read.header import check_extent
+from transforms.read.lidc import Marks
 from transforms.read.segment import Drawing
 from transforms.rejected import Rejected
 from transforms.store import SourceStore
@@ -51,6 +53,7 @@ class ReadFile:
     file: HeaderFile
     instance: Instance | None
     drawing: Drawing | None = None
+    marks: Marks | None = None
 
 
 def read_header(file: HeaderFile, store: SourceStore) -> ReadFile:
@@ -64,6 +67,8 @@ def read_header(file: HeaderFile, store: SourceStore) -> ReadFile:
     """
     if file.label is not None:
         return ReadFile(file, None)
+    if file.marks:
+        return ReadFile(file, None, marks=read_marks(file, store))
     path, size, version = file.object.path, file.object.bytes, file.object.version
     prefix = store.read(path, 0, min(dicom.HEADER_PREFIX_BYTES, size), version=version)
     try:
@@ -81,9 +86,9 @@ def read_header(file: HeaderFile, store: SourceStore) -> ReadFile:
 def group_key(read: ReadFile) -> str:
     """What must be inventoried together: equal fields of the path, or, where it has none, one SeriesInstanceUID.
 
-    A SEG or RTSTRUCT goes with the series that it references.
+    A SEG or RTSTRUCT goes with the series that it references, a file of marks with the one that it names.
     """
-    found = read.instance or read.drawing
+    found = read.instance or read.drawing or read.marks
     return read.file.group if read.file.group or found is None else found.series_instance_uid
 
 
@@ -122,8 +127,9 @@ def inventory_series(
     for read in files:
         if read.instance is not None:
             by_series.setdefault(read.instance.series_instance_uid, []).append(read)
-    labels = [read.file for read in files if read.instance is None and read.drawing is None]
+    labels = [read.file for read in files if read.file.label is not None]
     drawings = [(read.file, read.drawing) for read in files if read.drawing is not None]
+    marks = [(read.file, read.marks) for read in files if read.marks is not None]
 
     results: list[Inventoried] = []
     volumes: list[_Volume] = []
@@ -134,10 +140,15 @@ def inventory_series(
         results += left_out
     joined, orphans = _join(labels, volumes, layout, source, keys)
     drawn, without = join_drawings(drawings, volumes, by_series, source, keys)
+    instances = {u: [r.instance for r in m if r.instance is not None] for u, m in by_series.items()}
+    marked, unmarked = join_marks(marks, volumes, instances, source, keys)
     for volume in volumes:
         (arrays, faults), (more, wrong) = joined[volume.name], drawn[volume.name]
-        results.append(_case(volume, (*arrays, *more), (*faults, *wrong), source, store, settings))
-    results += [Inventoried(None, (), (reject,)) for reject in without]
+        own = marked[volume.name]
+        everything = (*arrays, *more, *own.labels)
+        wrongs = (*faults, *wrong, *own.faults)
+        results.append(_case(volume, everything, wrongs, own.annotations, source, store, settings))
+    results += [Inventoried(None, (), (reject,)) for reject in (*without, *unmarked)]
     return [*results, *orphans]
 
 
@@ -229,7 +240,7 @@ def _join(
         if len(images) == 1 and files:
             name = images[0].name
             objects = tuple((f.object, None) for f in files)
-            arrays[name].append(ArrayFiles(own, objects, table=role.table, image=role.image))
+            arrays[name].append(ArrayFiles(own, objects, table=role.table, image=role.image, reader=role.reader))
             if len(files) > 1:
                 detail = f"{len(files)} files claim to be the label {own!r} of one case, expected one"
                 faults[name].append(Fault(Reason.CONFLICTING_FILES, detail, files[1].object.path, "label"))
@@ -252,6 +263,7 @@ def _case(
     volume: _Volume,
     labels: Sequence[ArrayFiles],
     faults: Sequence[Fault],
+    annotations: tuple[CaseAnnotation, ...],
     source: Source,
     store: SourceStore,
     settings: Settings,
@@ -289,7 +301,7 @@ def _case(
         license=source.terms.license,
         images=(image,),
         labels=found.labels,
-        annotations=(),
+        annotations=annotations,
         texts=(),
         findings=(*volume.found.findings, *changed, *found.findings),
         estimated_seconds=seconds,

@@ -91,7 +91,8 @@ def _case(
             detail = f"the label is of the image {label.image!r}, which its case does not have"
             faults.append(Fault(Reason.NO_IMAGE, detail, found[0].object.path, "label"))
         faults += conflicts(found, f"label {own!r}", "label")
-        labels.append(ArrayFiles(own, _objects(found, companions), table=label.table, image=label.image))
+        objects = _objects(found, companions)
+        labels.append(ArrayFiles(own, objects, table=label.table, image=label.image, reader=label.reader))
     return CaseFiles(source.id, name, tuple(sorted(fields.items())), tuple(images), tuple(labels), None, tuple(faults))
 
 

@@ -11,8 +11,8 @@ from mdfp.geometry import Affine
 from schemas.case import ArrayHeader
 from schemas.reasons import Reason
 from schemas.recipe import Limits
-from transforms.read import drawing, itk, nifti, raster, segment, series, video
-from transforms.read.header import ReadHeader
+from transforms.read import dicom, drawing, itk, lidc, nifti, raster, segment, series, video
+from transforms.read.header import ReadHeader, affine_of
 from transforms.rejected import Rejected
 from transforms.scratch import Bytes
 from transforms.volume import Volume
@@ -116,7 +116,8 @@ def read_array(header: ArrayHeader, blobs: Sequence[Blob], limits: Limits) -> Vo
 
     Args:
         header: from `read_header` or a series' diagnosis.
-        blobs: one file; a header and its detached voxels; or the instances of a series in slice order.
+        blobs: one file; a header and its detached voxels; the instances of a series in slice order; or a file of marks and
+            the instances it marks.
         limits: what an array may cost.
 
     Raises:
@@ -132,8 +133,10 @@ def read_array(header: ArrayHeader, blobs: Sequence[Blob], limits: Limits) -> Vo
         volume = _read_itk(blobs, limits)
     elif header.format in segment.FORMATS:
         volume = drawing.read_union(header, blobs[0].content(), limits)
+    elif header.format == lidc.FORMAT:
+        volume = _read_marks(header, blobs)
     else:
-        raise ValueError(f"expected format dicom, nifti, itk, seg or rtstruct, found {header.format!r}")
+        raise ValueError(f"expected format dicom, nifti, itk, seg, rtstruct or lidc, found {header.format!r}")
     if header.spacing_override_xyz_mm is None:
         return volume
     return replace(volume, affine_ras=respaced(volume.affine_ras, header.spacing_override_xyz_mm))
@@ -153,6 +156,26 @@ def _read_nifti(header: ArrayHeader, blobs: Sequence[Blob], limits: Limits) -> V
     return nifti.read(
         first.content(), limits=limits, voxels=voxels, component=header.component, placement=header.placement
     )
+
+
+def _read_marks(header: ArrayHeader, blobs: Sequence[Blob]) -> Volume:
+    """One reader's mask, from the file of marks and the instances that it names."""
+    marks = lidc.parse(blobs[0].content())
+    number, shape = header.component or 0, header.shape
+    if number >= len(marks.sessions):
+        raise Rejected(Reason.SOURCE_CHANGED, f"the inventory saw reader {number + 1}, now there are fewer")
+    affine = affine_of(header)
+    slices = lidc.slice_numbers((_instance(b) for b in blobs[1:]), affine, shape)
+    return Volume(lidc.reader_mask(marks.sessions[number], slices, (shape[0], shape[1], shape[2])), affine)
+
+
+def _instance(blob: Blob) -> dicom.Instance:
+    content = blob.content()
+    try:
+        prefix = bytes(content[: dicom.HEADER_PREFIX_BYTES])
+        return dicom.read_instance(prefix, path=blob.path, file_bytes=len(content))
+    except dicom.HeaderCutError:
+        return dicom.read_instance(bytes(content), path=blob.path, file_bytes=len(content))
 
 
 def _read_itk(blobs: Sequence[Blob], limits: Limits) -> Volume:
