@@ -30,7 +30,7 @@ from transforms.store import SourceStore
 
 KEYS = PatientKeys(b"a secret of tests, 32 bytes long")
 EXPECTED = published_tree.expected()
-WITHOUT_FILES = {"chaos-mr": "DICOM; in test_sources.py"}
+WITHOUT_FILES = {"chaos-mr": "DICOM; in test_sources.py", "lidc-idri": "DICOM and XML; in test_lidc_idri.py"}
 RECIPE = Recipe.model_validate(
     {
         "corpus": "c",
