@@ -20,7 +20,7 @@ from mdfp.errors import UsageError
 from mdfp.geometry import Affine
 from mdfp.label_space import LabelSpace, Unknown
 from mdfp.opened import Box, OpenSample, Space, Values
-from mdfp.readers import Reader, seen_by
+from mdfp.readers import Reader, check, seen_by
 from mdfp.sample import Sample
 
 
@@ -87,6 +87,7 @@ class Crops:
         if len(size) != 3 or any(not isinstance(s, int) or s < 1 for s in size):
             raise UsageError(f"crops: size_zyx is one or three positive numbers, found {self.size_zyx!r}")
         object.__setattr__(self, "size_zyx", size)
+        check(self.reader)
         if self.per_visit < 1:
             raise UsageError(f"crops: per_visit is at least 1, found {self.per_visit}")
         if self.pad not in ("constant", "clamp"):

@@ -10,11 +10,13 @@ states and layers of that reader, and beside them everything that was not drawn 
 | `reader="consensus"` | what the recipe's rule made of all readers |
 | nothing | the consensus where there is one; else what all readers agree on, and where they differ nothing can be told |
 
-Numbers of readers mean a place in the files of one case: reader 1 of two cases may be two persons.
+A sample that was not read by several is itself, whoever is asked for; where one of several has no label, what they would have
+drawn is unknown. Numbers of readers mean a place in the files of one case: reader 1 of two cases may be two persons.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
@@ -28,15 +30,23 @@ CONSENSUS = "consensus"
 Reader = str | int | None
 """`reader-<n>` or n, `consensus`, or None: see the table at the top."""
 
+_PREFIX = "reader-"
+_NUMBERED = re.compile(rf"{_PREFIX}[1-9][0-9]?")
+
 
 def reader_name(number: int) -> str:
     """Origin of what the reader of that number drew, from 1."""
-    return f"reader-{number}"
+    return f"{_PREFIX}{number}"
 
 
 def fused_name(rule: str) -> str:
     """Origin of what a rule makes of several readers."""
     return f"{CONSENSUS}:{rule}"
+
+
+def is_reader(name: str) -> bool:
+    """Whether an origin is that of one of several readers."""
+    return name.startswith(_PREFIX)
 
 
 def is_fused(name: str) -> bool:
@@ -66,19 +76,21 @@ def views(record: Sample, reader: Reader = None, layers: Collection[str] | None 
         layers: layers that were asked for by name: of readers those that have one of them.
 
     Raises:
-        UsageError: the sample has no such reader.
+        UsageError: not the name of a reader; or the consensus of readers of whom the corpus has none.
     """
+    name = check(reader)
     if not record.readings:
-        if reader is not None:
-            raise UsageError(f"{record.key}: was not read by several readers, asked for {reader!r}")
         return (View(record, None),)
     groups: dict[tuple[str, str], list[Reading]] = {}
     for reading in record.readings:
         groups.setdefault((reading.image, reading.table), []).append(reading)
-    chosen = {key: _chosen(group, reader, layers) for key, group in groups.items()}
-    if reader is not None and not any(chosen.values()):
+    chosen = {key: _chosen(group, name, layers) for key, group in groups.items()}
+    if name is not None and not name.startswith(_PREFIX) and not all(chosen.values()):
         names = sorted({r.reader for r in record.readings})
-        raise UsageError(f"{record.key}: has the readers {', '.join(names)}, asked for {reader!r}")
+        raise UsageError(
+            f"{record.key}: has the readers {', '.join(names)}, asked for {name!r}; a recipe with labels: {{readers: half}} "
+            "makes a consensus"
+        )
     count = max((len(c) for c in chosen.values()), default=0) or 1
     return tuple(
         _view(record, groups, {key: c[min(n, len(c) - 1)] for key, c in chosen.items() if c}) for n in range(count)
@@ -89,18 +101,29 @@ def seen_by(record: Sample, reader: Reader) -> Sample:
     """The sample's record with one reader's states; itself where none was chosen.
 
     Raises:
-        UsageError: the sample has no such reader.
+        UsageError: as `views`.
     """
     return record if reader is None else views(record, reader)[0].record
 
 
-def _chosen(group: Sequence[Reading], reader: Reader, layers: Collection[str] | None) -> list[Reading]:
-    if reader is None and layers is not None:
+def check(reader: Reader) -> str | None:
+    """The name that was asked for; None for none.
+
+    Raises:
+        UsageError: it can be the name of no reader.
+    """
+    name = reader_name(reader) if isinstance(reader, int) else reader
+    if name is None or name == CONSENSUS or is_fused(name) or _NUMBERED.fullmatch(name):
+        return name
+    raise UsageError(f"reader: expected a number from 1, reader-<number> or {CONSENSUS}, found {reader!r}")
+
+
+def _chosen(group: Sequence[Reading], name: str | None, layers: Collection[str] | None) -> list[Reading]:
+    if name is None and layers is not None:
         return [r for r in group if set(r.layers) & set(layers)]
     fused = [r for r in group if is_fused(r.reader)]
-    if reader is None:
+    if name is None:
         return fused or list(group)
-    name = reader_name(reader) if isinstance(reader, int) else reader
     return fused if name == CONSENSUS else [r for r in group if r.reader == name]
 
 

@@ -189,13 +189,20 @@ def test_crops_take_a_readers_word(fused):
         np.testing.assert_array_equal(native(crop.classes), mask)
 
 
-def test_who_is_not_there_cannot_be_asked(kept):
-    with pytest.raises(UsageError, match=r"reader-1.*asked for 9"):
-        sample(kept, 1).classes(CLASSES, reader=9)
-    with pytest.raises(UsageError, match="asked for 'consensus'"):
-        sample(kept, 1).masks(CLASSES, reader="consensus")
-    with pytest.raises(UsageError, match="not read by several readers"):
-        sample(kept, 3).states(CLASSES, reader=1)
+def test_who_is_not_there_is_unknown_and_what_is_no_reader_is_refused(kept):
+    one, unread = sample(kept, 1), sample(kept, 3)
+    assert one.states(CLASSES, reader=9) == {"lung_nodule": State.UNKNOWN}
+    assert set(np.unique(one.classes(CLASSES, reader=9))) == {255}
+    with pytest.raises(UsageError, match=r"reader-1.*asked for 'consensus'.*readers: half"):
+        one.masks(CLASSES, reader="consensus")
+    for strange in ("Dr Quincy", 0, "reader2", "consensus2"):
+        with pytest.raises(UsageError, match="expected a number from 1"):
+            unread.classes(CLASSES, reader=strange)
+    with pytest.raises(UsageError, match="expected a number from 1"):
+        Crops(8, reader="best")
+    # Who was not read by several is the same to everybody: corpora of several sources are asked with one word.
+    assert unread.readers == ()
+    np.testing.assert_array_equal(unread.classes(CLASSES, reader="consensus"), unread.classes(CLASSES))
 
 
 def test_marks_are_annotations_of_their_reader(kept):
@@ -320,4 +327,5 @@ def test_masks_of_several_raters_in_files(tmp_path, console):
     assert one.states(both, reader=1) == dict.fromkeys(both, State.PRESENT)
     assert two.readers == ("reader-1", "consensus:majority")  # who has no file is not counted
     np.testing.assert_array_equal(two.classes(["lung_nodule"]).T, box(1))
+    assert two.states(both, reader=2) == {"lung_left": State.PRESENT, "lung_nodule": State.UNKNOWN}
     assert list(verify(corpus)) == []

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mdfp.manifest import PaletteEntry
-from mdfp.readers import is_fused
+from mdfp.readers import is_fused, is_reader
 from mdfp.sample import Reading, SampleLabel, StructureState
 from schemas import ontology, recipe
 from schemas.ontology.structures import Ontology
@@ -21,7 +21,7 @@ from transforms.labels.extent import extents
 from transforms.labels.layers import layers, look_up, winner_of
 from transforms.labels.palette import Palette
 from transforms.labels.part import ImageOnGrid, LabelOnGrid, LabelPart, read_part
-from transforms.labels.readers import Readers, is_reader, layer_stem
+from transforms.labels.readers import Readers, layer_stem
 from transforms.labels.resample import resample
 
 __all__ = ["BASE", "ImageOnGrid", "LabelPart", "NormalisedLabels", "normalise_labels"]

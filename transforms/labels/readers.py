@@ -43,13 +43,7 @@ RULES: Mapping[str, Callable[[int, int], bool]] = {
 }
 """(readers who drew it, readers) → whether the voxel is the structure; asked only where somebody drew it."""
 
-_PREFIX = "reader-"
 _PRECEDENCE = (State.PRESENT, State.PARTIAL, State.ABSENT, State.MERGED)
-
-
-def is_reader(origin: str) -> bool:
-    """Whether a label is that of one of several readers."""
-    return origin.startswith(_PREFIX)
 
 
 @dataclass
