@@ -105,7 +105,7 @@ def _volume_of(marks: Marks, volumes: Sequence[SeriesCase], series: Mapping[str,
             Reason.ORPHAN_LABEL,
             "the series that the file of marks names is not in the source, or not under equal fields of layout.path",
         )
-    found = [v for v in volumes if v.uid == marks.series_instance_uid]
+    found = [v for v in volumes if v.uid == marks.series_instance_uid and v.found.header.axes == "zyx"]
     if not found:
         raise Rejected(Reason.NO_IMAGE, "the series that the file of marks names gave no volume")
     if len(found) > 1:
@@ -124,45 +124,44 @@ def _marked(
     wanted, table = _wanted(source)
     header = volume.found.header
     slices = lidc.slice_numbers(instances, affine_of(header), header.shape)
-    labels = []
-    for number, _ in enumerate(marks.sessions, start=1):
-        name = f"{wanted.table}_reader{number}"
-        own = replace(
-            header,
-            name=name,
-            format=lidc.FORMAT,
-            dtype="uint8",
-            scale=1.0,
-            offset=0.0,
-            verdict="regular",
-            bytes=file.object.bytes,
-            component=number - 1,
-            part=None,
-            unit=None,
-        )
-        findings = _misplaced(marks.sessions[number - 1], slices, own.affine_ras or (), name)
-        known = KnownLabel(ReadHeader(own, findings), reader_name(number), 1)
-        labels.append(
-            ArrayFiles(name, ((file.object, None),), table=wanted.table, image=volume.files.name, known=known)
-        )
+    readers = list(enumerate(marks.sessions, start=1))
+    labels = tuple(_label(file, n, session, volume, slices, wanted.table) for n, session in readers)
     try:
         if volume.name in source.geometry_override:
             raise Rejected(
                 Reason.LABEL_GRID, "the manifest overrides the geometry of the case, so slices have no place"
             )
-        for session in marks.sessions:
-            for region in session.regions:
-                lidc.check_place(region, slices, header.shape)
+        for region in (r for session in marks.sessions for r in session.regions):
+            lidc.check_place(region, slices, header.shape)
     except Rejected as verdict:
         fault = Fault(verdict.reason, f"label {wanted.table!r}: {verdict.detail}", file.object.path, "label")
-        return Marked(tuple(labels), (fault,))
+        return Marked(labels, (fault,))
     (structure,) = table.structures.values()
-    annotations = [
-        a
-        for number, session in enumerate(marks.sessions, start=1)
-        for a in _annotations(session, reader_name(number), structure, volume.files.name, slices)
-    ]
-    return Marked(tuple(labels), (), tuple(annotations))
+    found = (_annotations(session, reader_name(n), structure, volume.files.name, slices) for n, session in readers)
+    return Marked(labels, (), tuple(a for annotations in found for a in annotations))
+
+
+def _label(
+    file: HeaderFile, number: int, session: Session, volume: SeriesCase, slices: Mapping[str, int], table: str
+) -> ArrayFiles:
+    """One reader's label, on the grid of its image."""
+    name = f"{table}_reader{number}"
+    header = replace(
+        volume.found.header,
+        name=name,
+        format=lidc.FORMAT,
+        dtype="uint8",
+        scale=1.0,
+        offset=0.0,
+        verdict="regular",
+        bytes=file.object.bytes,
+        component=number - 1,
+        part=None,
+        unit=None,
+    )
+    findings = _misplaced(session, slices, header.affine_ras or (), name)
+    known = KnownLabel(ReadHeader(header, findings), reader_name(number), 1)
+    return ArrayFiles(name, ((file.object, None),), table=table, image=volume.files.name, known=known)
 
 
 def _annotations(

@@ -141,6 +141,19 @@ def test_a_file_of_a_series_that_gave_no_volume(tmp_path):
     assert {x.reason for r in found for x in r.rejects} == {Reason.MISSING_SLICES, Reason.NO_IMAGE}
 
 
+def test_a_file_that_names_pictures(tmp_path):
+    # Radiographs: pictures have no slices.
+    scan = Scan(shape_zyx=(2, 9, 11))
+    for n, ds in enumerate(scan.slices()):
+        ds.Modality, ds.SOPClassUID = "DX", "1.2.840.10008.5.1.4.1.1.1.1"
+        ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
+        put(tmp_path / "DX" / f"{n}.dcm", written(ds))
+    put(tmp_path / "a.xml", marks(scan, planes=(0, 1)))
+    found, _ = take(tmp_path, source())
+    assert [c.images[0].header.axes for r in found if (c := r.case)] == ["yx", "yx"]
+    assert [x.reason for r in found for x in r.rejects] == [Reason.NO_IMAGE]
+
+
 @pytest.mark.parametrize("on_fault", ["reject", "image_only"])
 @pytest.mark.parametrize("fault", ["slice", "override", "two"])
 def test_what_is_wrong_with_marks_is_a_fault_of_the_label(tmp_path, fault, on_fault):
