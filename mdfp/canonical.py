@@ -13,9 +13,14 @@ from typing import Any
 _AS_THEY_ARE = frozenset({str, int, bool, type(None)})
 """Types that are JSON already; most values of a record are of these, and are looked at first."""
 
+SPARSE = "sparse"
+"""Key of a dataclass field's metadata: left out of the JSON where the field is empty."""
+
 
 def plain(value: Any) -> Any:
     """`value` as JSON types: dataclasses and mappings become dicts, sequences lists, numpy scalars numbers.
+
+    A field whose metadata says `SPARSE` is left out where it holds nothing: records that do not use it keep their bytes.
 
     Raises:
         ValueError: a float is not finite (JSON has no word for it).
@@ -29,7 +34,8 @@ def plain(value: Any) -> Any:
     if kind is tuple:
         return [plain(v) for v in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {name: plain(getattr(value, name)) for name in _names(kind)}
+        held = ((name, sparse, getattr(value, name)) for name, sparse in _fields(kind))
+        return {name: plain(v) for name, sparse, v in held if v or not sparse}
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
@@ -54,9 +60,9 @@ def _finite(value: float) -> float:
 
 
 @functools.cache
-def _names(kind: Any) -> tuple[str, ...]:
-    """Fields of a dataclass."""
-    return tuple(f.name for f in dataclasses.fields(kind))
+def _fields(kind: Any) -> tuple[tuple[str, bool], ...]:
+    """Fields of a dataclass, and whether each is left out where it is empty."""
+    return tuple((f.name, SPARSE in f.metadata) for f in dataclasses.fields(kind))
 
 
 def dumps(value: Any) -> bytes:

@@ -20,6 +20,7 @@ from mdfp.errors import UsageError
 from mdfp.geometry import Affine
 from mdfp.label_space import LabelSpace, Unknown
 from mdfp.opened import Box, OpenSample, Space, Values, spread
+from mdfp.readers import Reader, check, seen_by
 from mdfp.sample import Sample
 
 
@@ -65,6 +66,7 @@ class Crops:
         values: normalised, physical or stored.
         images: names of the images, which must share a grid; None for the only one.
         layers: label layers to read; None for all.
+        reader: of several readers the one whose word is taken; see `mdfp.readers`.
         unknown: see `Corpus.label_space`.
         ignore: number in the class mask for voxels that cannot be told.
         frames: time points to take of an image over time. 1: one is drawn, and the crop is as that of a volume. A number n:
@@ -82,6 +84,7 @@ class Crops:
     values: Values = "normalised"
     images: tuple[str, ...] | None = None
     layers: Collection[str] | None = None
+    reader: Reader = None
     unknown: Unknown = "ignore"
     ignore: int = UNTOLD
     frames: int | Literal["all"] = 1
@@ -93,6 +96,7 @@ class Crops:
         object.__setattr__(self, "size_zyx", size)
         if self.frames != "all" and (not isinstance(self.frames, int) or self.frames < 1):
             raise UsageError(f"crops: frames is a positive number or 'all', found {self.frames!r}")
+        check(self.reader)
         if self.per_visit < 1:
             raise UsageError(f"crops: per_visit is at least 1, found {self.per_visit}")
         if self.pad not in ("constant", "clamp"):
@@ -132,7 +136,8 @@ class Crops:
         shape = _shared_shape(sample, names)
         space = sample.label_space(self.space, self.unknown) if self.labels else None
         draws = Draws("crop", seed, epoch, sample.key, visit)
-        placed = [self.place(sample.record, names[0], shape, space, draws) for _ in range(self.per_visit)]
+        record = seen_by(sample.record, self.reader)
+        placed = [self.place(record, names[0], shape, space, draws) for _ in range(self.per_visit)]
         cuts = [Cut.of(box, shape) for box, _ in placed]
         # Drawn apart, so that places are the same whatever is taken of time.
         times = self._times(sample, names, Draws("frames", seed, epoch, sample.key, visit))
@@ -252,7 +257,12 @@ class Crops:
         self, sample: OpenSample, space: LabelSpace, image: str, cuts: Sequence[Cut]
     ) -> list[npt.NDArray[Any]]:
         told = sample.class_parts(
-            [cut.inner for cut in cuts], space, image=image, layers=self.layers, ignore=self.ignore
+            [cut.inner for cut in cuts],
+            space,
+            image=image,
+            layers=self.layers,
+            reader=self.reader,
+            ignore=self.ignore,
         )
         classes = []
         for part, cut in zip(told, cuts, strict=True):

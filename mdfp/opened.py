@@ -17,6 +17,7 @@ from mdfp.label_space import LabelSpace, Openness, Unknown
 from mdfp.labels import State
 from mdfp.pictures import Decoded, decode, is_picture
 from mdfp.pieces import Box, Change, pieces
+from mdfp.readers import Reader, View, seen_by, views
 from mdfp.sample import Member, Normalisation, Sample, SampleAnnotation, SampleImage, SampleLabel
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class OpenSample:
     def __init__(self, corpus: Corpus, record: Sample):
         self._corpus = corpus
         self._arrays: dict[str, Any] = {}
-        self._told: dict[tuple[int, str, tuple[str, ...]], tuple[Openness, ...]] = {}
+        self._told: dict[tuple[Any, ...], tuple[Openness, ...]] = {}
         self.record = record
         """The row of the index: everything known without pixels."""
 
@@ -171,6 +172,7 @@ class OpenSample:
         image: str | None = None,
         box: Box | None = None,
         layers: Collection[str] | None = None,
+        reader: Reader = None,
         unknown: Unknown = "ignore",
         ignore: int = UNTOLD,
     ) -> npt.NDArray[Any]:
@@ -184,11 +186,14 @@ class OpenSample:
                 mask, for every time point.
             box: part of it.
             layers: read these layers only (an expert's and not a model's, say); default all.
+            reader: of several readers the one whose word is taken: `reader-2`, 2 or `consensus`; see `mdfp.readers`.
             unknown: `"absent"` takes what nobody looked for as not there. Ignored for a ready LabelSpace.
             ignore: the number for voxels that cannot be told.
         """
         boxes = [self._label_box(image, box)]
-        return self.class_parts(boxes, space, image=image, layers=layers, unknown=unknown, ignore=ignore)[0]
+        return self.class_parts(
+            boxes, space, image=image, layers=layers, reader=reader, unknown=unknown, ignore=ignore
+        )[0]
 
     def class_parts(
         self,
@@ -197,21 +202,31 @@ class OpenSample:
         *,
         image: str | None = None,
         layers: Collection[str] | None = None,
+        reader: Reader = None,
         unknown: Unknown = "ignore",
         ignore: int = UNTOLD,
     ) -> list[npt.NDArray[Any]]:
         """`classes` of several boxes: a block that they share is decoded once. Arguments as `classes`."""
-        asked, names, openness = self._asked(space, image, layers, unknown)
+        seen = [
+            self._class_parts(boxes, self._asked(space, image, layers, view, unknown), ignore)
+            for view in self._views(reader, layers)
+        ]
+        return [_agreed(parts, ignore) for parts in zip(*seen, strict=True)]
+
+    def _class_parts(
+        self, boxes: Sequence[Box], told: tuple[LabelSpace, tuple[str, ...], tuple[Openness, ...]], ignore: int
+    ) -> list[npt.NDArray[Any]]:
+        asked, names, openness = told
         dtype = mask_dtype(len(asked), ignore)
         if len(names) == 1:
             array = self._open("label", names[0])
             if (table := class_table(asked, openness, array.dtype, ignore)) is not None:
                 found = _empty(boxes, dtype)
 
-                def told(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
+                def class_of(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
                     return look_up(stored, table)
 
-                for number, there, classes in self._pieces(array, boxes, told):
+                for number, there, classes in self._pieces(array, boxes, class_of):
                     found[number][there] = classes
                 return found
         stored = [self._copy(self._open("label", name), boxes) for name in names]
@@ -227,20 +242,29 @@ class OpenSample:
         image: str | None = None,
         box: Box | None = None,
         layers: Collection[str] | None = None,
+        reader: Reader = None,
         unknown: Unknown = "ignore",
     ) -> npt.NDArray[np.uint8]:
         """A mask per class, (classes, z, y, x) or of a picture (classes, y, x): uint8 of 1, 0, or 255 where it cannot be told.
 
         Arguments as `classes`.
         """
-        asked, names, openness = self._asked(space, image, layers, unknown)
         box = self._label_box(image, box)
-        stored = [self.label(name, box=box) for name in names]
-        return structure_masks(stored, _shape(box), box[: len(box) // 2], asked, openness)
+        seen = []
+        for view in self._views(reader, layers):
+            asked, names, openness = self._asked(space, image, layers, view, unknown)
+            stored = [self.label(name, box=box) for name in names]
+            seen.append(structure_masks(stored, _shape(box), box[: len(box) // 2], asked, openness))
+        return _agreed(seen, UNTOLD)
 
-    def states(self, space: Space = None) -> dict[str, State]:
-        """State of each class of a label space in this sample."""
-        return self._corpus.label_space(space).states(self.record)
+    def states(self, space: Space = None, *, reader: Reader = None) -> dict[str, State]:
+        """State of each class of a label space in this sample, or as one of several readers says."""
+        return self._corpus.label_space(space).states(seen_by(self.record, reader))
+
+    @property
+    def readers(self) -> tuple[str, ...]:
+        """Who read the sample, where several did: `reader-1`, …, and `consensus:<rule>` of a fused layer."""
+        return tuple(dict.fromkeys(r.reader for r in self.record.readings))
 
     def affine(self, image: str | None = None, *, box: Box | None = None) -> Affine | None:
         """4×4 of an image, or of the part in a box: voxel index (x, y, z) → world mm, RAS. None if unknown."""
@@ -313,17 +337,22 @@ class OpenSample:
             raise UsageError(f"{self.key} has the label layers {names}, asked for {sorted(strange)}")
         return [e for e in self.record.labels if e.image == image.name and (wanted is None or e.layer in wanted)]
 
+    def _views(self, reader: Reader, layers: Collection[str] | None) -> tuple[View, ...]:
+        return views(self.record, reader, layers)
+
     def _asked(
-        self, space: Space, image: str | None, wanted: Collection[str] | None, unknown: Unknown
+        self, space: Space, image: str | None, wanted: Collection[str] | None, view: View, unknown: Unknown
     ) -> tuple[LabelSpace, tuple[str, ...], tuple[Openness, ...]]:
         asked = self._corpus.label_space(space, unknown=unknown)
         record = self._image(image)
-        names = tuple(e.layer for e in self._layers(record, wanted))
-        openness = self._told.get((id(asked), record.name, names))
+        found = self._layers(record, wanted)
+        names = tuple(e.layer for e in found if view.layers is None or e.layer in view.layers)
+        key = (id(asked), record.name, names, view.layers)
+        openness = self._told.get(key)
         if openness is None:
-            openness = asked.openness(self.record, names)
+            openness = asked.openness(view.record, names)
             if isinstance(space, LabelSpace):
-                self._told[id(asked), record.name, names] = openness
+                self._told[key] = openness
         return asked, names, openness
 
     def _member(self, kind: str, array: str) -> Member:
@@ -442,3 +471,12 @@ def _shape(box: Box) -> tuple[int, ...]:
 
 def _empty(boxes: Sequence[Box], dtype: np.dtype[Any]) -> list[npt.NDArray[Any]]:
     return [np.empty(_shape(box), dtype=dtype) for box in boxes]
+
+
+def _agreed(seen: Sequence[npt.NDArray[Any]], ignore: int) -> npt.NDArray[Any]:
+    """What several masks of one part say alike, `ignore` where they differ; the first, where there is one."""
+    first, *others = seen
+    if not others:
+        return first
+    same = np.logical_and.reduce([first == other for other in others])
+    return np.where(same, first, np.array(ignore, dtype=first.dtype))

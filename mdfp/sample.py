@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated
 
+from mdfp.canonical import SPARSE
 from mdfp.labels import State
 
 
@@ -113,7 +114,11 @@ class SampleLabel:
     layer: Annotated[str, "name of the layer; the first is base"]
     image: Annotated[str, "name of the image whose grid it shares"]
     dtype: Annotated[str, "uint8 or uint16"]
-    origin: Annotated[str, "who made it: expert, model, consensus, pseudo, unknown"]
+    origin: Annotated[
+        str,
+        "who made it: expert, model, consensus, pseudo, unknown; reader-<n>, one of several readers; consensus:<rule>, "
+        "what the readers drew, fused by that rule",
+    ]
     native: Annotated[Grid, "the grid the source published"]
     content_hash: Annotated[str, "xxh3-128 of the canonical native labels after remapping"]
     grid_offset_voxels: Annotated[
@@ -129,7 +134,7 @@ class StructureState:
     value: Annotated[int, "its integer in the palette"]
     state: Annotated[State, "present, absent, unknown, merged or partial"]
     layer: Annotated[str | None, "layer that holds its voxels; null when it has none"]
-    origin: Annotated[str | None, "who looked: expert, model, consensus, pseudo, unknown; null when nobody did"]
+    origin: Annotated[str | None, "who looked: see the origin of a label; null when nobody did"]
     merged_into: Annotated[str | None, "structure that was drawn instead, for state merged"]
     extent: Annotated[
         tuple[int, ...] | None, "z0, y0, x0, z1, y1, x1 of the stored voxels that were looked at, for state partial"
@@ -154,6 +159,22 @@ class StructureState:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """What one of several readers, or the rule that fuses them, says of the structures they drew.
+
+    Readers are numbered by their place in the case's files. The same number in another case may be another person.
+    """
+
+    reader: Annotated[str, "reader-<n>, or consensus:<rule>"]
+    image: Annotated[str, "name of the image that was read"]
+    table: Annotated[str, "table of the source under which they drew; readers of one table and image belong together"]
+    layers: Annotated[tuple[str, ...], "its label layers"]
+    structures: Annotated[
+        tuple[StructureState, ...], "one entry for each structure that any reader of the table speaks of"
+    ]
+
+
+@dataclass(frozen=True)
 class SampleAnnotation:
     """A class, box, point or measurement, moved along with its array."""
 
@@ -162,7 +183,7 @@ class SampleAnnotation:
     value: Annotated[str | None, "its value as text: a grade, a number with its unit"]
     state: Annotated[State, "present, absent, unknown, partial or uncertain"]
     level: Annotated[str, "frame, image, study or patient"]
-    origin: Annotated[str, "expert, model, consensus, pseudo, unknown"]
+    origin: Annotated[str, "expert, model, consensus, pseudo, unknown; reader-<n>, one of several readers"]
     image: Annotated[str | None, "the image it lies on; null for study and patient"]
     index_xyz: Annotated[tuple[float, ...], "point (3 numbers) or box (6: lower and upper corner) in stored voxels"]
     world_ras_mm: Annotated[tuple[float, ...], "the same in world mm, RAS"]
@@ -218,6 +239,9 @@ class Sample:
     findings: Annotated[tuple[Finding, ...], "what was noticed about the case"]
     done: Annotated[tuple[str, ...], "what was done to it, step by step"]
     warnings: Annotated[tuple[str, ...], "what a user may want to look at"]
+    readings: Annotated[tuple[Reading, ...], "what each of several readers says; empty where one label is all"] = field(
+        default=(), metadata={SPARSE: True}
+    )
 
     def image(self, name: str | None = None) -> SampleImage:
         """The image of that name, or the only one.
@@ -251,3 +275,6 @@ class Snapshot:
     structures: Annotated[tuple[StructureState, ...], "what is known of each structure"]
     annotations: Annotated[tuple[SampleAnnotation, ...], "classes, boxes, points, measurements"] = field(default=())
     texts: Annotated[tuple[SampleText, ...], "its texts"] = field(default=())
+    readings: Annotated[tuple[Reading, ...], "what each of several readers says; left out where there are none"] = (
+        field(default=(), metadata={SPARSE: True})
+    )

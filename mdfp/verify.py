@@ -199,7 +199,11 @@ def _label_faults(corpus: Corpus, record: Sample, layer: str, array: npt.NDArray
     for value in np.flatnonzero(counts):
         if value and value not in values and value != IGNORE[array.dtype.name]:
             yield Fault(where, "value", "0, one of the palette, or ignore", f"{value} in {counts[value]} voxels")
-    for state in record.structures:
+    states = {s.structure: s for s in record.structures}
+    for reading in record.readings:
+        if layer in reading.layers:
+            states |= {s.structure: s for s in reading.structures}
+    for state in states.values():
         found = int(counts[state.value]) if state.value < len(counts) else 0
         said = state.stored_voxels or 0 if state.layer == layer else 0
         if found != said:

@@ -30,8 +30,8 @@ class ArrayHeader:
     name: Annotated[str, "name within the case: ct, organs, …"]
     format: Annotated[
         str,
-        "dicom, nifti, itk (MHA, MHD, NRRD), seg, rtstruct, png, jpeg, tiff, bmp or video; mask, of a label in a picture "
-        "file, mask-slices, of one in a picture for each slice",
+        "dicom, nifti, itk (MHA, MHD, NRRD), seg, rtstruct, lidc, png, jpeg, tiff, bmp or video; mask, of a label in a "
+        "picture file, mask-slices, of one in a picture for each slice",
     ]
     axes: Annotated[str, "axes of the array in memory, slowest first: zyx, tzyx, yx, yxc, tyx, tyxc"]
     shape: Annotated[tuple[int, ...], "voxels per axis, in the order of axes"]
@@ -52,7 +52,9 @@ class ArrayHeader:
         "spacing by the source manifest where the file's is known to be wrong; readers apply it",
     ] = None
     component: Annotated[
-        int | None, "which volume of a file of several (four axes, or frames at several times), from 0; else null"
+        int | None,
+        "which volume of a file of several (four axes, or frames at several times), or which reader of a file of marks, from "
+        "0; else null",
     ] = None
     placement: Annotated[
         str | None, "qform, where the source manifest says that it and not the sform places a NIfTI's voxels; else null"
@@ -79,7 +81,7 @@ class CaseLabel:
     header: Annotated[ArrayHeader, "what its header says; the first file's, for several files"]
     image: Annotated[str, "name of the image it belongs to"]
     table: Annotated[str, "name of its table in the source manifest"]
-    origin: Annotated[str, "expert, model, consensus, pseudo, unknown"]
+    origin: Annotated[str, "expert, model, consensus, pseudo, unknown; reader-<n>, one of several readers"]
     looked_for: Annotated[
         tuple[str, ...] | None,
         "structures that were looked for in this case, where a table of the source says; else null",
@@ -95,7 +97,7 @@ class CaseAnnotation:
     value: Annotated[str | None, "its value as text"]
     state: Annotated[str, "present, absent, unknown, partial or uncertain"]
     level: Annotated[str, "frame, image, study or patient"]
-    origin: Annotated[str, "expert, model, consensus, pseudo, unknown"]
+    origin: Annotated[str, "expert, model, consensus, pseudo, unknown; reader-<n>, one of several readers"]
     image: Annotated[str | None, "the image it lies on"]
     index_xyz: Annotated[tuple[float, ...], "point or box in native voxels"]
     world_ras_mm: Annotated[tuple[float, ...], "the same in world mm, RAS"]

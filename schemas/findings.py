@@ -29,6 +29,7 @@ FINDINGS = {
     "unit_unstated": "no unit of length: taken for millimetres",
     "incomplete": "fewer slices than the series announces",
     "origin_differs": "who drew a label, as the object says, is not what the manifest says: the manifest counts",
+    "mark_position_differs": "marks whose z is not that of the slice they name: the slice they name counts",
     "label_left_out": "the image is sound and its label is not: the image alone is taken",
 }
 """Code → what it means and what was done about it. A reader that finds something else adds its line."""

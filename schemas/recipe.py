@@ -188,6 +188,10 @@ class Intensity(_Model):
         return data
 
 
+Fusion = Literal["keep", "union", "half", "majority", "intersection"]
+"""How the labels of several readers become one; see `transforms.labels.readers`."""
+
+
 class Labels(_Model):
     """The label space readers get by default, and how labels are resampled."""
 
@@ -196,6 +200,17 @@ class Labels(_Model):
     resample: Literal["vote", "nearest"] = Field("vote", description="coverage and vote, or nearest neighbour")
     thin: tuple[str, ...] = Field((), description="structures kept where any of their voxels falls: vessels")
     on_fault: Literal["reject", "image_only"] = Field("reject", description="a case whose label is faulty")
+    readers: Fusion = Field(
+        "keep",
+        description="of several readers every one is kept as a layer of its own; a rule adds the fused one: union (any), "
+        "half (at least half of them), majority (more than half), intersection (all)",
+    )
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Left out where nothing is fused: plans of recipes without it read as they did.
+        content = handler(self)
+        return {k: v for k, v in content.items() if k != "readers" or v != "keep"}
 
     @model_validator(mode="before")
     @classmethod

@@ -111,6 +111,12 @@ class LabelFiles(_Model):
     required: bool = Field(
         False, description="whether a case without it is a fault (missing_label) or simply unlabelled"
     )
+    reader: int | None = Field(
+        None,
+        ge=1,
+        le=99,
+        description="number of the reader who drew it, where several drew the same: each keeps a layer of their own",
+    )
     slices: Literal["file_names"] | None = Field(
         None,
         description="the files are pictures, one for each instance of a DICOM series; file_names: the first by name is "
@@ -134,7 +140,7 @@ class LabelFiles(_Model):
 
     @model_serializer(mode="wrap")
     def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without(handler(self), "slices", "every")
+        return _without(handler(self), "slices", "every", "reader")
 
 
 def _without(content: dict[str, Any], *fields: str) -> dict[str, Any]:
@@ -143,8 +149,9 @@ def _without(content: dict[str, Any], *fields: str) -> dict[str, Any]:
 
 
 def label_names(labels: Sequence[LabelFiles | FolderLabel]) -> tuple[str, ...]:
-    """Name of each label within a case: its table's; with its image's, and then a number, where those are not its own."""
-    names = [f.table for f in labels]
+    """Name of each label within a case: its table's and its reader's number; then its image's, then a number, to be its own."""
+    readers = [f.reader if isinstance(f, LabelFiles) else None for f in labels]
+    names = [f.table if r is None else f"{f.table}_reader{r}" for f, r in zip(labels, readers, strict=True)]
     if len(set(names)) < len(names):
         named = [(n, f.image if isinstance(f, LabelFiles) else "mask") for n, f in zip(names, labels, strict=True)]
         names = [n if names.count(n) == 1 else f"{n}_{image}" for n, image in named]
@@ -162,6 +169,14 @@ class Segmentations(_Model):
     )
 
 
+class ReaderMarks(_Model):
+    """Files of marks that several readers made on a series: each reader becomes a label, and marks become annotations."""
+
+    format: Literal["lidc"] = Field(description="lidc: the XML files of LIDC-IDRI")
+    path: Pattern = Field("**/*.xml", description="which files")
+    table: str = Field(description="name of a table under labels: that says what a nodule is: structures: {nodule: …}")
+
+
 class DicomLayout(_Model):
     """DICOM instances anywhere below the root, grouped by SeriesInstanceUID; every series is a case."""
 
@@ -172,6 +187,15 @@ class DicomLayout(_Model):
     segmentations: Segmentations | None = Field(
         None, description="SEG and RTSTRUCT objects among the files of path, as labels: {table: <name under labels:>}"
     )
+    marks: ReaderMarks | None = Field(
+        None, description="files of several readers' marks, joined by SeriesInstanceUID: {format: lidc, path:, table:}"
+    )
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Left out where there are none: plans of manifests without them read as they did.
+        content = handler(self)
+        return {k: v for k, v in content.items() if k != "marks" or v is not None}
 
     @model_validator(mode="after")
     def _joined(self) -> DicomLayout:
@@ -186,6 +210,8 @@ class DicomLayout(_Model):
             raise ValueError(
                 "path and the labels' paths share no field, for example {case}/CT/** and {case}/liver.nrrd"
             )
+        if self.labels and self.marks and not shared <= set(patterns.fields(self.marks.path)):
+            raise ValueError(f"marks.path {self.marks.path!r} lacks one of the fields {sorted(shared)} of the labels")
         return self
 
 
@@ -427,6 +453,10 @@ class Source(_Model):
         if isinstance(layout, DicomLayout) and self.split_table:
             raise ValueError("split_table: is for layouts of files; a series has no name in a table. Use split:")
         used = [f.table for f in getattr(layout, "labels", ())]
+        _check_readers(getattr(layout, "labels", ()))
+        marks = layout.marks if isinstance(layout, DicomLayout) else None
+        if marks is not None:
+            used.append(marks.table)
         if isinstance(layout, (MsdLayout, NnunetLayout)) and self.labels:
             used.append(layout.table)
         if isinstance(layout, PerStructureLayout):
@@ -458,6 +488,12 @@ class Source(_Model):
                 )
         if drawn is not None:
             _check_drawn(drawn.table, self.labels[drawn.table])
+        if marks is not None:
+            _check_marks(marks, self.labels[marks.table])
+            if used.count(marks.table) > 1:
+                raise ValueError(
+                    f"the table {marks.table!r} of marks: is used by other labels too; give it one of its own"
+                )
         return self
 
     def annotated(self) -> tuple[str, ...]:
@@ -475,6 +511,34 @@ def _check_drawn(name: str, table: LabelTable) -> None:
     if table.looked_for == "per_case_table":
         raise ValueError(f"the table {name!r} of segmentations: has looked_for: all or values_present")
     segment_names.check(table.structures, table.ignore_names)
+
+
+def _check_readers(labels: Sequence[LabelFiles]) -> None:
+    """Refuse labels of which it is not clear who drew them."""
+    drawn: dict[tuple[str, str], list[int | None]] = {}
+    for label in labels:
+        drawn.setdefault((label.table, label.image), []).append(label.reader)
+    for (table, image), readers in drawn.items():
+        numbers = [r for r in readers if r is not None]
+        if twice := sorted({n for n in numbers if numbers.count(n) > 1}):
+            raise ValueError(
+                f"reader: {twice[0]} is given to two labels of the table {table!r} and the image {image!r}"
+            )
+        if numbers and len(numbers) < len(readers):
+            raise ValueError(
+                f"reader: is given to some labels of the table {table!r} and the image {image!r}; number all"
+            )
+
+
+def _check_marks(marks: ReaderMarks, table: LabelTable) -> None:
+    """Refuse a table that cannot say what a nodule is."""
+    if table.values or table.ignore or table.ignore_names or set(table.structures) != {"nodule"}:
+        raise ValueError(
+            f"marks: of the format {marks.format} draw nodules, so the table {marks.table!r} has structures: "
+            "{nodule: <structure>} and neither values: nor ignore: nor ignore_names:"
+        )
+    if table.looked_for == "per_case_table":
+        raise ValueError(f"the table {marks.table!r} of marks: has looked_for: all or values_present")
 
 
 def load(path: str | Path) -> Source:

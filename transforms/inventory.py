@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from mdfp.errors import UsageError
+from mdfp.readers import reader_name
 from mdfp.sample import Acquisition, Finding
 from schemas import patterns
 from schemas.case import ArrayHeader, Case, CaseImage, CaseLabel, ObjectRecord, Reject
@@ -233,7 +234,7 @@ def label_records(
             break
         table = source.labels[label.table or ""]
         header, more = overridden(read.header, source, name_in_source)
-        origin = label.known.origin if label.known else table.origin
+        origin = reader_name(label.reader) if label.reader else label.known.origin if label.known else table.origin
         found.append(CaseLabel(header, label.image or "", label.table or "", origin, label.looked_for))
         findings += [*read.findings, *more]
         costs.append(ArrayCost(header, images[label.image or ""].modality, files=_files_of_their_own(label)))
@@ -245,11 +246,8 @@ def label_records(
     first = wrong[0]
     why = Finding("label_left_out", ",".join(a.name for a in labels) or "labels", f"{first.reason}: {first.detail}")
     # No case id: the case itself goes on, without its labels.
-    rejects = [
-        to_reject(dataclasses.replace(first, path=o.path), source, settings.keys, None)
-        for a in labels
-        for o, _ in a.objects
-    ]
+    objects = dict.fromkeys(o.path for a in labels for o, _ in a.objects)  # several readers may lie in one file
+    rejects = [to_reject(dataclasses.replace(first, path=p), source, settings.keys, None) for p in objects]
     return LabelRecords((), (why,), (), tuple(rejects), False)
 
 

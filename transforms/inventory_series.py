@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from schemas.case import ArrayHeader, Case, CaseImage, CaseLabel
+from schemas.case import ArrayHeader, Case, CaseAnnotation, CaseImage, CaseLabel
 from schemas.policy import NOTHING, Policy
 from schemas.reasons import Reason
 from schemas.recipe import Geometry, Limits, Temporal
@@ -29,6 +29,7 @@ from transforms.inventory import (
     person,
 )
 from transforms.inventory_drawings import join_drawings, read_drawing
+from transforms.inventory_marks import join_marks, read_marks
 from transforms.inventory_slices import sliced_label
 from transforms.layouts.case_files import ArrayFiles, Fault, HeaderFile, moment_name
 from transforms.layouts.dicom import join_fields
@@ -37,6 +38,7 @@ from transforms.pseudonym import PatientKeys, case_id, slug
 from transforms.read import dicom, dicom_flat, series
 from transforms.read.dicom import Instance
 from transforms.read.header import OVER_TIME, at_one_moment, check_extent, check_extent_over_time
+from transforms.read.lidc import Marks
 from transforms.read.segment import Drawing
 from transforms.rejected import Rejected
 from transforms.store import SourceStore
@@ -52,6 +54,7 @@ class ReadFile:
     file: HeaderFile
     instance: Instance | None
     drawing: Drawing | None = None
+    marks: Marks | None = None
 
 
 def read_header(file: HeaderFile, store: SourceStore) -> ReadFile:
@@ -65,6 +68,8 @@ def read_header(file: HeaderFile, store: SourceStore) -> ReadFile:
     """
     if file.label is not None:
         return ReadFile(file, None)
+    if file.marks:
+        return ReadFile(file, None, marks=read_marks(file, store))
     path, size, version = file.object.path, file.object.bytes, file.object.version
     prefix = store.read(path, 0, min(dicom.HEADER_PREFIX_BYTES, size), version=version)
     try:
@@ -82,9 +87,9 @@ def read_header(file: HeaderFile, store: SourceStore) -> ReadFile:
 def group_key(read: ReadFile) -> str:
     """What must be inventoried together: equal fields of the path, or, where it has none, one SeriesInstanceUID.
 
-    A SEG or RTSTRUCT goes with the series that it references.
+    A SEG or RTSTRUCT goes with the series that it references, a file of marks with the one that it names.
     """
-    found = read.instance or read.drawing
+    found = read.instance or read.drawing or read.marks
     return read.file.group if read.file.group or found is None else found.series_instance_uid
 
 
@@ -127,8 +132,9 @@ def inventory_series(
     for read in files:
         if read.instance is not None:
             by_series.setdefault(read.instance.series_instance_uid, []).append(read)
-    labels = [read.file for read in files if read.instance is None and read.drawing is None]
+    labels = [read.file for read in files if read.file.label is not None]
     drawings = [(read.file, read.drawing) for read in files if read.drawing is not None]
+    marks = [(read.file, read.marks) for read in files if read.marks is not None]
 
     results: list[Inventoried] = []
     volumes: list[_Volume] = []
@@ -139,10 +145,15 @@ def inventory_series(
         results += left_out
     joined, orphans = _join(labels, volumes, layout, source, store, settings)
     drawn, without = join_drawings(drawings, volumes, by_series, source, keys)
+    instances = {u: [r.instance for r in m if r.instance is not None] for u, m in by_series.items()}
+    marked, unmarked = join_marks(marks, volumes, instances, source, keys)
     for volume in volumes:
         (arrays, faults), (more, wrong) = joined[volume.name], drawn[volume.name]
-        results.append(_case(volume, (*arrays, *more), (*faults, *wrong), source, store, settings))
-    results += [Inventoried(None, (), (reject,)) for reject in without]
+        own = marked[volume.name]
+        everything = (*arrays, *more, *own.labels)
+        wrongs = (*faults, *wrong, *own.faults)
+        results.append(_case(volume, everything, wrongs, own.annotations, source, store, settings))
+    results += [Inventoried(None, (), (reject,)) for reject in (*without, *unmarked)]
     return [*results, *orphans]
 
 
@@ -273,7 +284,7 @@ def _join(
         elif len({v.of for v in images}) == 1 and files:
             pairs = tuple((f.object, None) for f in files)
             for name in (v.name for v in images):  # one, or all its time points
-                arrays[name].append(ArrayFiles(own, pairs, table=role.table, image=role.image))
+                arrays[name].append(ArrayFiles(own, pairs, table=role.table, image=role.image, reader=role.reader))
                 if len(files) > 1:
                     detail = f"{len(files)} files claim to be the label {own!r} of one case, expected one"
                     faults[name].append(Fault(Reason.CONFLICTING_FILES, detail, files[1].object.path, "label"))
@@ -296,6 +307,7 @@ def _case(
     volume: _Volume,
     labels: Sequence[ArrayFiles],
     faults: Sequence[Fault],
+    annotations: tuple[CaseAnnotation, ...],
     source: Source,
     store: SourceStore,
     settings: Settings,
@@ -333,7 +345,7 @@ def _case(
         license=source.terms.license,
         images=(image,),
         labels=found.labels,
-        annotations=(),
+        annotations=annotations,
         texts=(),
         findings=(*volume.found.findings, *changed, *found.findings),
         estimated_seconds=seconds,

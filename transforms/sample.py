@@ -13,7 +13,7 @@ from mdfp import canonical
 from mdfp.codecs import VolumeCodec
 from mdfp.labels import State
 from mdfp.manifest import PaletteEntry
-from mdfp.sample import Sample, SampleAnnotation, SampleLabel, SampleText, Snapshot, StructureState
+from mdfp.sample import Sample, SampleAnnotation, SampleLabel, SampleText, Snapshot
 from schemas.case import ArrayHeader, Case, CaseLabel, CaseText
 from schemas.plan import Assignment
 from schemas.reasons import Reason
@@ -24,7 +24,7 @@ from transforms.fetch import FetchedCase
 from transforms.flat import Flat, is_flat
 from transforms.labels.drawn import drawn_part
 from transforms.labels.flat import FlatOnGrid
-from transforms.labels.label import LabelPart, normalise_labels
+from transforms.labels.label import LabelPart, NormalisedLabels, normalise_labels
 from transforms.labels.part import ImageOnGrid
 from transforms.labels.picture import picture_part, sliced_part
 from transforms.normalise.annotations import move_annotation
@@ -32,7 +32,7 @@ from transforms.normalise.flat import NormalisedFlat, move_on_flat, normalise_fl
 from transforms.normalise.image import NormalisedImage, normalise_image
 from transforms.normalise.shared_grid import SharedGrid, reference_image
 from transforms.plan.terms import UNSTATED
-from transforms.read import mask, segment
+from transforms.read import lidc, mask, segment
 from transforms.read.array import Blob
 from transforms.read.flat import read_any
 from transforms.rejected import Rejected
@@ -111,9 +111,10 @@ class SampleMaker:
                 **images,
                 **{n: lattice for n, f in flats.items() if (lattice := _lattice(f))},
             }
-            layers, states, label_done, label_warnings = self._labels(fetched, lattices)
-        done += label_done
-        warnings += label_warnings
+            labels = self._labels(fetched, lattices)
+        layers, states = labels.layers, labels.states
+        done += labels.done
+        warnings += labels.warnings
 
         annotations = (*_moved(case, images, flats), *(a for image in made.values() for a in image.annotations))
         texts = tuple(SampleText(t.name, t.kind, t.language) for t in case.texts)
@@ -146,6 +147,7 @@ class SampleMaker:
             findings=case.findings,
             done=tuple(done),
             warnings=tuple(warnings),
+            readings=labels.readings,
         )
         check_invariants(record, self.recipe, self.palette)
         with self.watch.measure("encode"):
@@ -176,18 +178,15 @@ class SampleMaker:
             del volume  # half of what a case takes; the next image or its labels come
         return {n: images[n] for n in wanted if n in images}, {n: flats[n] for n in wanted if n in flats}
 
-    def _labels(
-        self, fetched: FetchedCase, images: Mapping[str, ImageOnGrid]
-    ) -> tuple[Sequence[tuple[SampleLabel, object]], tuple[StructureState, ...], list[str], list[str]]:
+    def _labels(self, fetched: FetchedCase, images: Mapping[str, ImageOnGrid]) -> NormalisedLabels:
         try:
             parts = [self._part(fetched, label, images) for label in fetched.case.labels]
-            normalised = normalise_labels(parts, images, self.palette, self.recipe.labels)
+            return normalise_labels(parts, images, self.palette, self.recipe.labels)
         except Rejected as fault:
             if self.recipe.labels.on_fault == "reject" or fault.reason not in LABEL_FAULTS:
                 raise
-            normalised = normalise_labels([], images, self.palette, self.recipe.labels)
-            return (), normalised.states, [], [f"label left out: {fault.reason}: {fault.detail}"]
-        return normalised.layers, normalised.states, list(normalised.done), list(normalised.warnings)
+            without = normalise_labels([], images, self.palette, self.recipe.labels)
+            return dataclasses.replace(without, warnings=(f"label left out: {fault.reason}: {fault.detail}",))
 
     def _part(self, fetched: FetchedCase, label: CaseLabel, images: Mapping[str, ImageOnGrid]) -> LabelPart:
         table = self.sources[fetched.case.source].labels[label.table]
@@ -227,6 +226,12 @@ class SampleMaker:
                 return as_label(lambda: self._confirmed(read, label.header, objects))
 
             return drawn_part(label, table, objects[0].content(), self.recipe.limits, run)
+
+        if label.header.format == lidc.FORMAT:
+            # The marks name slices, so the image's own objects are read beside them.
+            of_image = [blob for blob, _ in fetched.blobs[f"image:{label.image}"]]
+            (structure,) = table.structures.values()
+            return LabelPart(label, table, ((reader([blobs[0][0], *of_image]), structure),))
 
         if any(structure is not None for _, structure in blobs):
             # One file for each structure, each read only when its turn comes.
@@ -277,6 +282,7 @@ class SampleMaker:
             structures=record.structures,
             annotations=annotations,
             texts=texts,
+            readings=record.readings,
         )
         yield Payload(f"{record.key}.json", "json", "", canonical.dumps(snapshot))
 

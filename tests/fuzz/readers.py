@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from schemas.recipe import Limits
-from tests.fuzz import flat
+from tests.fuzz import flat, marks
 from tests.hostile import files, packs, series
 from transforms.archives import tarred, zipped
 from transforms.archives.inflated import Inflated
@@ -186,7 +186,7 @@ _REAL_BYTES = 400_000
 _REAL = {
     "nifti": ("nifti/**/*.nii", "nifti/**/*.nii.gz"), "nrrd": ("nrrd/**/*.nrrd",), "metaimage": ("mha/**/*.mha", "mha/**/*.mhd"),
     "dicom": ("dicom/**/*",), "zip": ("archives/*.zip",), "tar": (), "tgz": ("archives/*.tar.gz",),
-    "png": ("png/**/*.png",), "jpeg": ("jpg/**/*.jpg",), "tiff": (), "video": (),
+    "png": ("png/**/*.png",), "jpeg": ("jpg/**/*.jpg",), "tiff": (), "video": (), "lidc": (),
     "mask": ("png/**/*.png",), "bmp": (), "colour": (),
 }  # fmt: skip
 _NUMBERS = tuple(
@@ -215,6 +215,7 @@ TARGETS = {
             (b"0", b"7" * 11, b"\x80" + b"\xff" * 11, b"../", b"L", b"x", b"K", b"S", b"2", b"\0"),
         ),
         Target("tgz", _tgz, _tgz_seeds, _NUMBERS),
+        Target("lidc", *marks.lidc_reader()),
         *(Target(name, *parts) for name, parts in flat.readers(LIMITS).items()),
     )
 }

@@ -160,3 +160,28 @@ def test_a_column_is_nullable_only_where_the_field_may_be_none():
     schema = arrow.arrow_schema(New)
     assert (schema.field("a").nullable, schema.field("added").nullable) == (False, True)
     assert schema.field("a").type == pa.int64()
+
+
+def test_a_column_that_some_files_lack_takes_the_default_where_it_is_null():
+    @dataclasses.dataclass(frozen=True)
+    class Late:
+        """A record that grew."""
+
+        name: str
+        more: tuple[str, ...] = ()
+        note: str | None = "none"
+
+    assert arrow.from_dict(Late, {"name": "a", "more": None, "note": None}) == Late("a", (), None)
+
+
+def test_a_sparse_field_is_in_the_json_only_where_it_holds_something():
+    @dataclasses.dataclass(frozen=True)
+    class Grown:
+        """A record that grew and keeps its bytes."""
+
+        name: str
+        more: tuple[str, ...] = dataclasses.field(default=(), metadata={canonical.SPARSE: True})
+        other: tuple[str, ...] = ()
+
+    assert canonical.dumps(Grown("a")) == b'{"name":"a","other":[]}'
+    assert canonical.dumps(Grown("a", ("b",))) == b'{"more":["b"],"name":"a","other":[]}'

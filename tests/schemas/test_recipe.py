@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mdfp.errors import UsageError
 from schemas import yaml_file
 from schemas.recipe import PlaneSpacing, Recipe
 
@@ -65,3 +66,13 @@ def test_locations_aside_a_recipe_survives_json():
 def test_fractions_sum_to_one_however_they_are_rounded(train, val, test):
     recipe = parsed(DESIGN.split("splits:")[0] + f"splits: {{train: {train}, val: {val}, test: {test}}}")
     assert recipe.splits.train == train
+
+
+def test_what_is_made_of_several_readers_is_in_a_recipe_only_where_something_is():
+    assert parsed(DESIGN).labels.readers == "keep"
+    assert "readers" not in parsed(DESIGN).without_locations()["labels"]
+    fused = parsed(DESIGN.replace("resample: vote", "readers: half"))
+    assert fused.without_locations()["labels"]["readers"] == "half"
+    assert Recipe.model_validate({**fused.without_locations(), "out": "-"}).labels.readers == "half"
+    with pytest.raises(UsageError, match="readers"):
+        parsed(DESIGN.replace("resample: vote", "readers: best"))

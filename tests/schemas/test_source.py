@@ -74,3 +74,63 @@ def test_masks_need_the_name_of_their_structure_and_of_their_case():
         Source.model_validate({**PAIRED, "layout": {**layout, "structures": "{case}/seg/*.nii"}})
     with pytest.raises(ValueError, match=r"share no field, for example \{case\}"):
         Source.model_validate({**PAIRED, "layout": {**layout, "structures": "seg/{structure}.nii"}})
+
+
+def test_readers_are_named_in_their_labels_and_leave_no_trace_where_there_are_none():
+    several = [LabelFiles(table="organs", image="ct", path="{case}.nii", reader=n) for n in (1, 2)]
+    assert label_names(several) == ("organs_reader1", "organs_reader2")
+    (written,) = Source.model_validate(PAIRED).model_dump(mode="json")["layout"]["labels"]
+    assert "reader" not in written
+    assert "marks" not in Source.model_validate({**PAIRED, "layout": {"kind": "dicom"}}).model_dump()["layout"]
+
+
+@pytest.mark.parametrize(
+    ("readers", "words"),
+    [([1, 1], "reader: 1 is given to two labels"), ([1, None], "number all")],
+)
+def test_it_must_be_clear_which_reader_drew_a_label(readers, words):
+    labels = [
+        {"table": "organs", "image": "ct", "path": f"{{case}}_{n}.nii", **({"reader": r} if r else {})}
+        for n, r in enumerate(readers)
+    ]
+    with pytest.raises(ValueError, match=words):
+        Source.model_validate({**PAIRED, "layout": {**PAIRED["layout"], "labels": labels}})
+
+
+MARKED = {
+    **PAIRED,
+    "layout": {"kind": "dicom", "marks": {"format": "lidc", "table": "nodules"}},
+    "labels": {"nodules": {"origin": "expert", "structures": {"nodule": "lung_nodule"}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"labels": {"nodules": {"origin": "expert", "values": {1: "lung_nodule"}}}}, "{nodule: <structure>}"),
+        (
+            {"labels": {"nodules": {"origin": "expert", "structures": {"nodule": "lung_nodule", "gtv": "liver"}}}},
+            "{nodule: <structure>}",
+        ),
+        ({"labels": {}}, "names the label table 'nodules'"),
+        (
+            {"layout": {**MARKED["layout"], "segmentations": {"table": "nodules"}}},
+            "is used by other labels too",
+        ),
+        (
+            {
+                "layout": {
+                    **MARKED["layout"],
+                    "path": "{case}/CT/**",
+                    "labels": [{"table": "lungs", "image": "ct", "path": "{case}/lungs.nii"}],
+                },
+                "labels": {**MARKED["labels"], "lungs": {"origin": "expert", "values": {1: "lung_left"}}},
+            },
+            "marks.path",
+        ),
+    ],
+)
+def test_marks_need_a_table_of_their_own(change, words):
+    assert Source.model_validate(MARKED).annotated() == ("lung_nodule",)
+    with pytest.raises(ValueError, match=words):
+        Source.model_validate({**MARKED, **change})

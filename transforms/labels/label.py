@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mdfp.manifest import PaletteEntry
-from mdfp.sample import SampleLabel, StructureState
+from mdfp.readers import is_fused, is_reader
+from mdfp.sample import Reading, SampleLabel, StructureState
 from schemas import ontology, recipe
 from schemas.ontology.structures import Ontology
 from transforms.labels.account import Drawn, account, combine, volume_warnings, voxel_mm3
@@ -21,6 +22,7 @@ from transforms.labels.flat import FlatOnGrid, flattened
 from transforms.labels.layers import layers, look_up, winner_of
 from transforms.labels.palette import Palette
 from transforms.labels.part import ImageOnGrid, LabelOnGrid, LabelPart, read_part
+from transforms.labels.readers import Readers, layer_stem
 from transforms.labels.resample import resample
 
 __all__ = ["BASE", "ImageOnGrid", "LabelPart", "NormalisedLabels", "normalise_labels"]
@@ -38,12 +40,14 @@ class NormalisedLabels:
         states: one entry for each structure of the palette, in its order.
         done: what was done, step by step.
         warnings: what a user may want to look at.
+        readings: what each of several readers says.
     """
 
     layers: tuple[tuple[SampleLabel, npt.NDArray[Any]], ...]
     states: tuple[StructureState, ...]
     done: tuple[str, ...]
     warnings: tuple[str, ...]
+    readings: tuple[Reading, ...] = ()
 
 
 def normalise_labels(
@@ -56,9 +60,10 @@ def normalise_labels(
 
     Each label keeps layers of its own: the first `base`, `overlap1`, …; further ones are named after their table. Of
     several labels that speak of one structure the first to have looked for it decides its state; where they disagree
-    about its presence there is a warning. Without labels every state is unknown.
+    about its presence there is a warning. Without labels every state is unknown. Several readers of one image keep layers
+    of their own, and the recipe's rule may add one; `transforms.labels.readers` says what holds of their states.
 
-    Memory: the stored layers, and of one label at a time what `read_part` needs.
+    Memory: the stored layers, and of one label at a time what `read_part` needs; with a rule for readers a map of codes.
 
     Args:
         parts: the labels in the order of the case.
@@ -75,9 +80,9 @@ def normalise_labels(
     accounts: list[tuple[str, tuple[StructureState, ...]]] = []
     done: list[str] = []
     warnings: list[str] = []
-    for part in parts:
+
+    def keep(part: LabelPart, label: LabelOnGrid) -> tuple[tuple[str, ...], tuple[StructureState, ...]]:
         name, image = part.case_label.header.name, images[part.case_label.image]
-        label = read_part(part, image)
         stem = _stem(part, {record.layer for record, _ in stored})
         made, drawn = _store(label, part, image, values, known, wanted, stem)
         entries = account(label, part, image, drawn, values, known)
@@ -85,12 +90,31 @@ def normalise_labels(
             made, entries, changed = flattened(made, entries, image)
         else:
             changed = volume_warnings(entries, voxel_mm3(image.grid.affine_ras))
-        stored += made
-        accounts.append((name, entries))
-        done += [f"{name}: {step}" for step in _done(label, made, image, wanted)]
-        warnings += [f"{name}: {w}" for w in changed]
+        stored.extend(made)
+        done.extend(f"{name}: {step}" for step in _done(label, made, image, wanted))
+        warnings.extend(f"{name}: {w}" for w in changed)
+        return tuple(record.layer for record, _ in made), entries
+
+    groups: dict[tuple[str, str], Readers] = {}
+    for part in parts:
+        label = read_part(part, images[part.case_label.image])
+        layer_names, entries = keep(part, label)
+        if is_reader(part.case_label.origin):
+            key = (part.case_label.table, part.case_label.image)
+            groups.setdefault(key, Readers(wanted.readers)).add(part, label, layer_names, entries)
+        else:
+            accounts.append((part.case_label.header.name, entries))
+        del label
+    readings: list[Reading] = []
+    for (table, _), group in groups.items():
+        fused = group.fused(known)
+        kept = keep(*fused) if fused is not None else None
+        together, differing = group.account(kept[1] if kept else None)
+        accounts.append((table, together))
+        warnings += differing
+        readings += group.readings(kept)
     states, contradictions = combine(accounts, values)
-    return NormalisedLabels(tuple(stored), states, tuple(done), (*warnings, *contradictions))
+    return NormalisedLabels(tuple(stored), states, tuple(done), (*warnings, *contradictions), tuple(readings))
 
 
 def _store(
@@ -140,10 +164,16 @@ def _own_voxels(coded: Coded, layer: Members, known: Ontology) -> dict[str, int]
 
 
 def _stem(part: LabelPart, taken: set[str]) -> str:
-    """What the layers of a label are called: `base` for the first, else its table's name, made unique."""
-    if not taken:
+    """What the layers of a label are called: `base` for the first, else its table's name, made unique.
+
+    Those of a reader are called after table and reader: `nodules_reader2`, `nodules_consensus`.
+    """
+    origin = part.case_label.origin
+    several = is_reader(origin) or is_fused(origin)
+    if BASE not in taken and not several:
         return BASE
     table = "".join(c if c.isalnum() and c.isascii() else "_" for c in part.case_label.table.lower())
+    table = f"{table}_{layer_stem(origin)}" if several else table
     names = [table, f"{table}_{part.case_label.image}"]
     names += [f"{names[1]}_{n}" for n in range(2, len(taken) + 3)]
     return next(n for n in names if n not in taken)

@@ -58,6 +58,7 @@ class ArrayFiles:
         component: which volume of a file of several (NIfTI with four axes), from 0; None: the file holds one.
         components: how many volumes the file must hold; None: whatever number.
         known: what is known of a label already; None where its file's header is yet to be read.
+        reader: number of the reader who drew a label, where several did.
     """
 
     name: str
@@ -69,6 +70,7 @@ class ArrayFiles:
     component: int | None = None
     components: int | None = None
     known: KnownLabel | None = None
+    reader: int | None = None
 
     @property
     def record_name(self) -> str:
@@ -173,6 +175,7 @@ class HeaderFile:
         fields: fields of its path, sorted by field.
         label: None for an instance; for a label file its place in `layout.labels`.
         drawings: kinds of objects among the instances that are labels: SEG, RTSTRUCT.
+        marks: whether it is a file of several readers' marks.
     """
 
     object: ListedObject
@@ -180,6 +183,7 @@ class HeaderFile:
     fields: tuple[tuple[str, str], ...]
     label: int | None = None
     drawings: tuple[str, ...] = ()
+    marks: bool = False
 
 
 @dataclass(frozen=True)

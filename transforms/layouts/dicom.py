@@ -23,7 +23,7 @@ def dicom(source: Source, listing: Sequence[ListedObject], read: Read) -> Found:
     layout = source.layout
     if not isinstance(layout, DicomLayout):
         raise TypeError(f"expected a dicom layout, found {layout.kind}")
-    roles = [layout.path, *(f.path for f in layout.labels)]
+    roles = [layout.path, *(f.path for f in layout.labels), *([layout.marks.path] if layout.marks else [])]
     shared = join_fields(layout)
     matches, rest = claim(listing, roles)
     drawings = layout.segmentations.kinds if layout.segmentations else ()
@@ -31,6 +31,9 @@ def dicom(source: Source, listing: Sequence[ListedObject], read: Read) -> Found:
     for match in matches:
         fields = dict(match.fields)
         group = canonical.dumps([fields[f] for f in shared]).decode() if shared else ""
+        if match.role > len(layout.labels):
+            headers.append(HeaderFile(match.object, group, match.fields, marks=True))
+            continue
         label = match.role - 1 if match.role else None
         headers.append(HeaderFile(match.object, group, match.fields, label, drawings if label is None else ()))
     return Found(headers=tuple(headers), faults=unmatched(rest))
@@ -41,4 +44,6 @@ def join_fields(layout: DicomLayout) -> tuple[str, ...]:
     shared = set(patterns.fields(layout.path))
     for label in layout.labels:
         shared &= set(patterns.fields(label.path))
+    if layout.marks:
+        shared &= set(patterns.fields(layout.marks.path))
     return tuple(f for f in patterns.fields(layout.path) if f in shared)

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from schemas import patterns
 from schemas.case import Reject
-from schemas.source import Source
+from schemas.source import DicomLayout, Source
 from schemas.table_layout import TableLayout
 from transforms.layouts import registry
 from transforms.layouts.case_files import CaseFiles, Fault, Found, HeaderFile
@@ -73,6 +74,7 @@ def group(source: Source, listing: Iterable[ListedObject], read: Read, keys: Pat
     listed = sort_out(sound, source.skip)
     if isinstance(source.layout, TableLayout):  # its texts and tables are among the files without an image
         listed = Sorted(tuple(sorted((*listed.candidates, *listed.side), key=lambda o: o.path)), listed.skipped, ())
+    listed = _with_marks(listed, source)
     found = registry.get(source.layout.kind)(source, listed.candidates, read)
     counts = _count(listed, found)
     counts = replace(counts, listed=counts.listed + len(refused), rejected=counts.rejected + len(refused))
@@ -84,6 +86,16 @@ def group(source: Source, listing: Iterable[ListedObject], read: Read, keys: Pat
         rejects=tuple(sorted(rejects, key=lambda r: (r.reason, r.path or "", r.detail))),
         counts=counts,
     )
+
+
+def _with_marks(listed: Sorted, source: Source) -> Sorted:
+    """A listing in which files of readers' marks are candidates, though their names are those of side files."""
+    marks = source.layout.marks if isinstance(source.layout, DicomLayout) else None
+    if marks is None:
+        return listed
+    named = {o.path for o in listed.side if patterns.match(marks.path, o.path) is not None}
+    candidates = sorted((*listed.candidates, *(o for o in listed.side if o.path in named)), key=lambda o: o.path)
+    return replace(listed, candidates=tuple(candidates), side=tuple(o for o in listed.side if o.path not in named))
 
 
 def to_reject(fault: Fault, source: Source, keys: PatientKeys, case_id: str | None, stage: str = STAGE) -> Reject:

@@ -101,7 +101,8 @@ def _case(
             labels += masks.arrays
             continue
         faults += conflicts(found, f"label {own!r}", "label")
-        labels.append(ArrayFiles(own, _objects(found, companions), table=label.table, image=label.image))
+        objects = _objects(found, companions)
+        labels.append(ArrayFiles(own, objects, table=label.table, image=label.image, reader=label.reader))
     return CaseFiles(source.id, name, tuple(sorted(fields.items())), tuple(images), tuple(labels), None, tuple(faults))
 
 

@@ -11,8 +11,8 @@ from mdfp.geometry import Affine
 from schemas.case import ArrayHeader
 from schemas.reasons import Reason
 from schemas.recipe import Limits
-from transforms.read import drawing, itk, nifti, nifti_colour, raster, segment, series, video
-from transforms.read.header import ReadHeader
+from transforms.read import dicom, drawing, itk, lidc, nifti, nifti_colour, raster, segment, series, video
+from transforms.read.header import ReadHeader, affine_of
 from transforms.rejected import Rejected
 from transforms.scratch import Bytes
 from transforms.volume import Volume
@@ -119,7 +119,8 @@ def read_array(header: ArrayHeader, blobs: Sequence[Blob], limits: Limits) -> Vo
 
     Args:
         header: from `read_header` or a series' diagnosis.
-        blobs: one file; a header and its detached voxels; or the instances of a series in slice order.
+        blobs: one file; a header and its detached voxels; the instances of a series in slice order; or a file of marks and
+            the instances it marks.
         limits: what an array may cost.
 
     Raises:
@@ -135,8 +136,10 @@ def read_array(header: ArrayHeader, blobs: Sequence[Blob], limits: Limits) -> Vo
         volume = _read_itk(header, blobs, limits)
     elif header.format in segment.FORMATS:
         volume = drawing.read_union(header, blobs[0].content(), limits)
+    elif header.format == lidc.FORMAT:
+        volume = _read_marks(header, blobs)
     else:
-        raise ValueError(f"expected format dicom, nifti, itk, seg or rtstruct, found {header.format!r}")
+        raise ValueError(f"expected format dicom, nifti, itk, seg, rtstruct or lidc, found {header.format!r}")
     if header.spacing_override_xyz_mm is None:
         return volume
     return replace(volume, affine_ras=respaced(volume.affine_ras, header.spacing_override_xyz_mm))
@@ -160,6 +163,26 @@ def nifti_contents(blobs: Sequence[Blob]) -> tuple[Bytes, Bytes | None]:
         found = (first.local.with_name(name) for name in nifti.data_file(first.local.name))
         voxels = next((path.read_bytes() for path in found if path.is_file()), None)
     return first.content(), voxels
+
+
+def _read_marks(header: ArrayHeader, blobs: Sequence[Blob]) -> Volume:
+    """One reader's mask, from the file of marks and the instances that it names."""
+    marks = lidc.parse(blobs[0].content())
+    number, shape = header.component or 0, header.shape
+    if number >= len(marks.sessions):
+        raise Rejected(Reason.SOURCE_CHANGED, f"the inventory saw reader {number + 1}, now there are fewer")
+    affine = affine_of(header)
+    slices = lidc.slice_numbers((_instance(b) for b in blobs[1:]), affine, shape)
+    return Volume(lidc.reader_mask(marks.sessions[number], slices, (shape[0], shape[1], shape[2])), affine)
+
+
+def _instance(blob: Blob) -> dicom.Instance:
+    content = blob.content()
+    try:
+        prefix = bytes(content[: dicom.HEADER_PREFIX_BYTES])
+        return dicom.read_instance(prefix, path=blob.path, file_bytes=len(content))
+    except dicom.HeaderCutError:
+        return dicom.read_instance(bytes(content), path=blob.path, file_bytes=len(content))
 
 
 def _read_itk(header: ArrayHeader, blobs: Sequence[Blob], limits: Limits) -> Volume:

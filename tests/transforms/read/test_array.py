@@ -62,7 +62,7 @@ def test_an_array_without_files_or_of_an_unknown_format_is_an_error() -> None:
     header = read_header("nifti", data, name="ct", file_bytes=len(data), limits=Limits()).header
     with pytest.raises(Rejected, match="missing_file"):
         read_array(header, [], Limits())
-    with pytest.raises(ValueError, match="expected format dicom, nifti, itk, seg or rtstruct, found 'png'"):
+    with pytest.raises(ValueError, match="expected format dicom, nifti, itk, seg, rtstruct or lidc, found 'png'"):
         read_array(dataclasses.replace(header, format="png"), [Blob("x", data)], Limits())
 
 
