@@ -1,4 +1,4 @@
-"""What runs in the child process of `transforms.read.isolated`: decoders of compressed pixels, from wheels in C and C++.
+"""What runs in the child process of `transforms.read.isolated`: decoders of pixels and Parquet, from wheels in C and C++.
 
 Each takes bytes and gives an array, or says by `Rejected` why it cannot.
 """
@@ -6,6 +6,7 @@ Each takes bytes and gives an array, or says by `Rejected` why it cannot.
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -50,7 +51,7 @@ def _dicom(data: bytes, *, raw: bool) -> npt.NDArray[Any]:
             missing = decoder.missing_dependencies
         else:
             return pixel_array(dataset, raw=raw)
-    except (RuntimeError, *values.DAMAGED) as error:
+    except (RuntimeError, StopIteration, *values.DAMAGED) as error:  # StopIteration: pydicom, where no fragment is left
         raise Rejected(
             Reason.UNREADABLE, f"the compressed pixels cannot be decoded ({type(error).__name__})"
         ) from error
@@ -90,3 +91,28 @@ def _picture(decode: Callable[[bytes], Any], data: bytes, otherwise: str) -> npt
         return np.asarray(decode(data))
     except (RuntimeError, ValueError, IndexError) as error:  # the errors of imagecodecs are RuntimeErrors
         raise Rejected(Reason.UNREADABLE, otherwise) from error
+
+
+def parquet_cells(order: bytes) -> npt.NDArray[np.uint8]:
+    """Cells of a Parquet file as text: the bytes of a JSON object, {"names": of all columns, "cells": {name: [text]}}.
+
+    Args:
+        order: a JSON list of the wanted columns, a line feed, the file. Wanted columns that are not there are left out.
+
+    Raises:
+        Rejected: UNREADABLE.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pa.set_memory_pool(pa.system_memory_pool())  # the others reserve addresses, of which this process may take few
+    wanted, _, data = order.partition(b"\n")
+    try:
+        file = pq.ParquetFile(io.BytesIO(data), pre_buffer=False)
+        names = list(dict.fromkeys(file.schema_arrow.names))
+        found = file.read([n for n in json.loads(wanted) if n in names], use_threads=False)
+        cells = {n: ["" if v is None else str(v).strip() for v in found[n].to_pylist()] for n in found.column_names}
+        told = json.dumps({"names": names, "cells": cells}).encode()
+    except (pa.ArrowException, OSError, ValueError, OverflowError, TypeError, KeyError, RuntimeError) as error:
+        raise Rejected(Reason.UNREADABLE, f"the Parquet file cannot be read ({type(error).__name__})") from error
+    return np.frombuffer(told, np.uint8)
