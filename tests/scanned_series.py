@@ -175,20 +175,27 @@ def _unit(ds: Dataset, rescale: Callable[[int], tuple[float, float]], order: Seq
         group.RealWorldValueMappingSequence = [mapping]
 
 
-def csa_header(tags: dict[str, list[str]], *, version: int = 2, items: int = 6) -> bytes:
-    """A Siemens CSA header with these tags and one more in front, written as scanners do: `items` items for each tag, the
-    last ones empty.
+def csa_header(
+    tags: dict[str, list[str]], *, version: int = 2, items: int = 6, first_items: int = 6, excess: bool = True
+) -> bytes:
+    """A Siemens CSA header with these tags and one more in front, its items as scanners write them, the last ones empty.
 
-    Version 1 has no prefix, and the first number of each item is its length and the number of items of the first tag.
+    Args:
+        tags: texts by name; one without texts has no items.
+        version: 1 has no prefix.
+        items: of each tag.
+        first_items: of the tag in front.
+        excess: of version 1, the lengths of items are greater by the number of items of the first tag.
     """
     parts = [b"SV10\x04\x03\x02\x01"] if version == 2 else []
     parts.append(struct.pack("<II", len(tags) + 1, 77))
-    for name, texts in {"EchoLinePosition": ["64"], **tags}.items():
-        parts.append(struct.pack("<64si4siii", name.encode(), len(texts), b"FD\0\0", 4, items, 77))
-        for text in [*texts, *[""] * (items - len(texts))]:
+    for number, (name, texts) in enumerate({"EchoLinePosition": ["64"][:first_items], **tags}.items()):
+        count = (items if texts else 0) if number else first_items
+        parts.append(struct.pack("<64si4siii", name.encode(), len(texts), b"FD\0\0", 4, count, 77))
+        for text in [*texts, *[""] * (count - len(texts))]:
             data = text.encode() + b"\0" if text else b""
-            first = len(data) + (items if version == 1 else 0)
-            parts.append(struct.pack("<4i", first, len(data), 77, len(data)) + data + bytes(-len(data) % 4))
+            length = len(data) + (first_items if version == 1 and excess else 0)
+            parts.append(struct.pack("<4i", length, length, 77, length) + data + bytes(-len(data) % 4))
     return b"".join(parts)
 
 
