@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -15,6 +16,7 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 import pydicom
+import simplejpeg
 from pydicom.pixels import get_decoder, pixel_array
 
 from schemas.reasons import Reason
@@ -59,12 +61,30 @@ def _dicom(data: bytes, *, raw: bool) -> npt.NDArray[Any]:
 
 
 def jpeg(data: bytes) -> npt.NDArray[Any]:
-    """Pixels (y, x) or (y, x, RGB) of a JPEG stream.
+    """Pixels (y, x) or (y, x, RGB) of a JPEG stream, if all of them are in it.
+
+    Where a scan breaks off libjpeg fills the rest with grey and warns. simplejpeg tells its first warning; imagecodecs and
+    Pillow tell none. Under some warnings the picture is whole, and they are passed over: bytes between the last pixel of a
+    scan and the next marker, scan parameters or a colour transform that are not to the letter. A second warning after such
+    a one is not heard of.
 
     Raises:
-        Rejected: UNREADABLE.
+        Rejected: TRUNCATED, a scan ends early; UNREADABLE, its bits make no sense, or the stream cannot be decoded.
     """
-    return _picture(imagecodecs.jpeg8_decode, data, "the JPEG stream cannot be decoded")
+    try:
+        grey = simplejpeg.decode_jpeg_header(data, strict=False)[2] == "Gray"
+        array = simplejpeg.decode_jpeg(data, colorspace="GRAY" if grey else "RGB", strict=True)
+    except ValueError as warning:
+        if "premature end" in str(warning).lower():
+            raise Rejected(Reason.TRUNCATED, "a scan of the JPEG stream ends before its last pixel") from warning
+        if _SCAN_DAMAGED.search(str(warning)):
+            raise Rejected(Reason.UNREADABLE, "a scan of the JPEG stream is damaged") from warning
+        return _picture(imagecodecs.jpeg8_decode, data, "the JPEG stream cannot be decoded")
+    return array[:, :, 0] if grey else array
+
+
+_SCAN_DAMAGED = re.compile(r"bad Huffman code|instead of RST|extraneous bytes before marker 0xd[0-7]")
+"""Warnings of libjpeg (jerror.h) after which pixels are missing or in the wrong place."""
 
 
 def png(data: bytes) -> npt.NDArray[Any]:
