@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 import simplejpeg
+from pydicom import uid
+from pydicom.encaps import generate_frames
 from pydicom.pixels import get_decoder, pixel_array
 
 from schemas.reasons import Reason
@@ -52,12 +54,53 @@ def _dicom(data: bytes, *, raw: bool) -> npt.NDArray[Any]:
         if syntax.is_encapsulated and not (decoder := get_decoder(syntax)).is_available:
             missing = decoder.missing_dependencies
         else:
+            _check_frames(dataset, syntax)
             return pixel_array(dataset, raw=raw)
     except (RuntimeError, StopIteration, *values.DAMAGED) as error:  # StopIteration: pydicom, where no fragment is left
         raise Rejected(
             Reason.UNREADABLE, f"the compressed pixels cannot be decoded ({type(error).__name__})"
         ) from error
     raise LookupError(f"no decoder installed for {syntax.name}: {missing}")
+
+
+def _check_frames(dataset: pydicom.Dataset, syntax: uid.UID) -> None:
+    """Refuse JPEG and JPEG-LS frames that break off: the decoder that pydicom finds fills with a guess and does not tell.
+
+    JPEG of 8 bits is looked at by libjpeg-turbo, JPEG-LS by CharLS. Nobody that we know of looks at JPEG of 12 bits.
+
+    Raises:
+        Rejected: TRUNCATED, UNREADABLE.
+    """
+    check = _CHECKS.get(syntax)
+    if check is not None:
+        count = int(dataset.get("NumberOfFrames") or 1)
+        for frame in generate_frames(dataset.PixelData, number_of_frames=count):
+            check(frame)
+
+
+def _check_jpeg(frame: bytes) -> None:
+    try:
+        simplejpeg.decode_jpeg(frame, colorspace="GRAY", strict=True)
+    except ValueError as warning:
+        if (verdict := _damage(str(warning))) is not None:
+            raise verdict from warning
+
+
+def _check_jpegls(frame: bytes) -> None:
+    try:
+        imagecodecs.jpegls_decode(frame)
+    except (RuntimeError, ValueError) as error:
+        # Other errors are of streams that are whole but not to the letter: without an end marker, for one.
+        if "Invalid JPEG-LS stream" in str(error):
+            raise Rejected(Reason.UNREADABLE, "a frame's JPEG-LS stream is damaged or breaks off") from error
+
+
+_CHECKS: dict[str, Callable[[bytes], None]] = {
+    uid.JPEGBaseline8Bit: _check_jpeg,
+    uid.JPEGExtended12Bit: _check_jpeg,
+    uid.JPEGLSLossless: _check_jpegls,
+    uid.JPEGLSNearLossless: _check_jpegls,
+}
 
 
 def jpeg(data: bytes) -> npt.NDArray[Any]:
@@ -75,12 +118,19 @@ def jpeg(data: bytes) -> npt.NDArray[Any]:
         grey = simplejpeg.decode_jpeg_header(data, strict=False)[2] == "Gray"
         array = simplejpeg.decode_jpeg(data, colorspace="GRAY" if grey else "RGB", strict=True)
     except ValueError as warning:
-        if "premature end" in str(warning).lower():
-            raise Rejected(Reason.TRUNCATED, "a scan of the JPEG stream ends before its last pixel") from warning
-        if _SCAN_DAMAGED.search(str(warning)):
-            raise Rejected(Reason.UNREADABLE, "a scan of the JPEG stream is damaged") from warning
+        if (verdict := _damage(str(warning))) is not None:
+            raise verdict from warning
         return _picture(imagecodecs.jpeg8_decode, data, "the JPEG stream cannot be decoded")
     return array[:, :, 0] if grey else array
+
+
+def _damage(warning: str) -> Rejected | None:
+    """The verdict on a JPEG stream of which libjpeg says this; None where the picture may be whole."""
+    if "premature end" in warning.lower():
+        return Rejected(Reason.TRUNCATED, "a scan of the JPEG stream ends before its last pixel")
+    if _SCAN_DAMAGED.search(warning):
+        return Rejected(Reason.UNREADABLE, "a scan of the JPEG stream is damaged")
+    return None
 
 
 _SCAN_DAMAGED = re.compile(r"bad Huffman code|instead of RST|extraneous bytes before marker 0xd[0-7]")
