@@ -23,6 +23,7 @@ from pydicom.pixels import get_decoder, pixel_array
 
 from schemas.reasons import Reason
 from transforms.read import values
+from transforms.read.lossless_scan import missing_samples
 from transforms.rejected import Rejected
 
 # pydicom warns and logs about values that break the standard, and quotes them: a header would reach a log.
@@ -66,7 +67,8 @@ def _dicom(data: bytes, *, raw: bool) -> npt.NDArray[Any]:
 def _check_frames(dataset: pydicom.Dataset, syntax: uid.UID) -> None:
     """Refuse JPEG and JPEG-LS frames that break off: the decoder that pydicom finds fills with a guess and does not tell.
 
-    JPEG of 8 bits is looked at by libjpeg-turbo, JPEG-LS by CharLS. Nobody that we know of looks at JPEG of 12 bits.
+    JPEG of 8 bits is looked at by libjpeg-turbo, JPEG-LS by CharLS, the samples of lossless JPEG are counted here. Nobody that
+    we know of looks at JPEG of 12 bits.
 
     Raises:
         Rejected: TRUNCATED, UNREADABLE.
@@ -95,9 +97,16 @@ def _check_jpegls(frame: bytes) -> None:
             raise Rejected(Reason.UNREADABLE, "a frame's JPEG-LS stream is damaged or breaks off") from error
 
 
+def _check_lossless(frame: bytes) -> None:
+    if missing := missing_samples(frame):
+        raise Rejected(Reason.TRUNCATED, f"a frame's lossless JPEG scan ends {missing} samples early")
+
+
 _CHECKS: dict[str, Callable[[bytes], None]] = {
     uid.JPEGBaseline8Bit: _check_jpeg,
     uid.JPEGExtended12Bit: _check_jpeg,
+    uid.JPEGLossless: _check_lossless,
+    uid.JPEGLosslessSV1: _check_lossless,
     uid.JPEGLSLossless: _check_jpegls,
     uid.JPEGLSNearLossless: _check_jpegls,
 }

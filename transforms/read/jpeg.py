@@ -59,7 +59,7 @@ def header(prefix: bytes, *, whole: bool) -> JpegHeader | None:
     """
     orientation = 1
     try:
-        for marker, start, stop in _segments(prefix):
+        for marker, start, stop in segments(prefix):
             if marker == 0xE1 and prefix[start : start + 6] == b"Exif\0\0":
                 orientation = exif.orientation(prefix[start + 6 : stop])
             if marker in _SOF_OTHER:
@@ -90,7 +90,7 @@ def _check_frame(bits: int, rows: int, columns: int, components: int) -> None:
         raise Rejected(Reason.UNSUPPORTED, "a JPEG frame header that leaves the number of rows open")
 
 
-def _segments(data: bytes) -> Any:
+def segments(data: bytes) -> Any:
     """(marker, start, stop) of each segment's content up to and including the first scan header.
 
     Raises:
@@ -158,7 +158,7 @@ def stripped(data: bytes) -> bytes:
     parts = [b"\xff\xd8"]
     end = -1
     try:
-        for marker, start, stop in _segments(data):
+        for marker, start, stop in segments(data):
             if marker == _EOI:
                 end = start
                 break
@@ -193,7 +193,7 @@ def _check_scans(stream: bytes, components: int) -> None:
     """
     seen: set[int] = set()
     progressive = False
-    for marker, start, stop in _segments(stream):
+    for marker, start, stop in segments(stream):
         progressive |= marker == _SOF_PROGRESSIVE
         count = stream[start] if marker == _SOS and stop > start else 0
         lowest = start + 2 * count + 1
