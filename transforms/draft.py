@@ -118,8 +118,11 @@ def _dataset_json(store: SourceStore, listing: Sequence[ListedObject], remarks: 
     folder = "" if folder == "." else folder
     try:
         content = json.loads(store.read(paths[0]))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         remarks.append(f"check: {paths[0]} is no JSON ({error}); it was passed over")
+        return None
+    if not _describes_data(content):
+        remarks.append(f"check: {paths[0]} is none of the Decathlon or of nnU-Net; it was passed over")
         return None
     nnunet = "channel_names" in content
     names = content.get("channel_names") or content.get("modality") or {"0": "image"}
@@ -140,6 +143,20 @@ def _dataset_json(store: SourceStore, listing: Sequence[ListedObject], remarks: 
     layout = {"kind": "nnunet" if nnunet else "msd", "folder": folder, "channels": channels}
     remarks.insert(0, f"found a dataset.json: layout {layout['kind']}, {len(channels)} channels")
     return {"layout": layout, "labels": {"labels": table}} if table else {"layout": layout}
+
+
+def _describes_data(content: object) -> bool:
+    """Whether JSON has the shape of a dataset.json: channels by number, labels by number (MSD) or by name (nnU-Net)."""
+    if not isinstance(content, dict):
+        return False
+    channels = content.get("channel_names") or content.get("modality") or {}
+    labels = content.get("labels", {})
+    numbered = isinstance(channels, dict) and all(str(k).isdecimal() for k in channels)
+    return (
+        numbered
+        and isinstance(labels, dict)
+        and ("channel_names" in content or all(str(k).isdecimal() for k in labels))
+    )
 
 
 def _per_structure(store: SourceStore, listing: Sequence[ListedObject], remarks: list[str]) -> dict[str, Any] | None:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from tests.fuzz.mutate import mutated
 from tests.fuzz.readers import TARGETS, Target, real_seeds
+from transforms.read import isolated
 from transforms.rejected import Rejected
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -30,6 +31,9 @@ SLOW_S = 2.0
 
 MEMORY_BYTES = 2 << 30
 """What the process may come to."""
+
+DECODER_BYTES = MEMORY_BYTES + isolated.ChildLimits().memory_bytes
+"""What a decoder's process may come to, which is limited by itself."""
 
 
 def outcome(target: Target, data: bytes) -> str:
@@ -99,9 +103,13 @@ def main(words: list[str]) -> int:
         for number, message in found[:5]:
             sys.stdout.write(f"  file {number}: {message}\n")
         sys.stdout.flush()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    sys.stdout.write(f"fuzz: {total} files before {len(names)} readers, {bugs} bugs, peak {peak / 2**30:.1f} GB\n")
-    return 1 if bugs or peak > MEMORY_BYTES else 0
+    isolated._end()  # its memory is known once it was waited for
+    peak, decoders = (resource.getrusage(w).ru_maxrss * 1024 for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    sys.stdout.write(
+        f"fuzz: {total} files before {len(names)} readers, {bugs} bugs, peak {peak / 2**30:.1f} GB, "
+        f"of a decoder's process {decoders / 2**30:.1f} GB\n"
+    )
+    return 1 if bugs or peak > MEMORY_BYTES or decoders > DECODER_BYTES else 0
 
 
 if __name__ == "__main__":

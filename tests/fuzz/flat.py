@@ -55,7 +55,7 @@ def readers(limits: Limits) -> dict[str, tuple[Read, Seeds, tuple[bytes, ...]]]:
         "png": (picture, _png, (b"IHDR", b"IDAT", b"IEND", b"PLTE", b"tRNS", b"eXIf", b"\0\0\0\0", b"\xff\xff\xff\x7f")),
         "jpeg": (picture, _jpeg, (b"\xff\xd8", b"\xff\xd9", b"\xff\xda", b"\xff\xc0", b"\xff\xc4", b"\xff\xe1\0\x10Exif\0\0")),
         "tiff": (picture, _tiff, (b"II*\0", b"MM\0*", b"\0\1", b"\1\0", b"\xff\xff\xff\xff", b"\0\0\0\0")),
-        "video": (film, _films, (b"moov", b"mdat", b"stsz", b"stsd", b"avcC", b"LIST", b"movi", b"00dc", b"\xff\xff\xff\xff")),
+        "video": (film, films, (b"moov", b"mdat", b"stsz", b"stsd", b"avcC", b"LIST", b"movi", b"00dc", b"\xff\xff\xff\xff")),
     }  # fmt: skip
 
 
@@ -134,17 +134,20 @@ def _tiff() -> list[bytes]:
     return result
 
 
-def _films() -> list[bytes]:
+def films() -> list[bytes]:
+    """An AVI, a MOV and an MP4 of three frames each, no two alike."""
     import av
 
     result = []
-    for form, codec, pixels in (("avi", "ffv1", "bgr0"), ("mov", "png", "rgb24"), ("mp4", "mpeg4", "yuv420p")):
+    for level, (form, codec, pixels) in enumerate(
+        (("avi", "ffv1", "bgr0"), ("mov", "png", "rgb24"), ("mp4", "mpeg4", "yuv420p"))
+    ):
         buffer = io.BytesIO()
         with av.open(buffer, "w", format=form) as out:
             stream = out.add_stream(codec, rate=25)
             stream.width, stream.height, stream.pix_fmt = 32, 16, pixels  # type: ignore[union-attr]
             for t in range(3):
-                frame = av.VideoFrame.from_ndarray(np.full((16, 32, 3), 40 * t, np.uint8), format="rgb24")
+                frame = av.VideoFrame.from_ndarray(np.full((16, 32, 3), 40 * t + 9 * level, np.uint8), format="rgb24")
                 out.mux(stream.encode(frame))  # type: ignore[union-attr]
             out.mux(stream.encode())  # type: ignore[union-attr]
         result.append(buffer.getvalue())

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from schemas.recipe import Limits
-from tests.fuzz import flat, marks
+from tests.fuzz import drawings, flat, marks, several
 from tests.hostile import files, packs, series
 from transforms.archives import tarred, zipped
 from transforms.archives.inflated import Inflated
@@ -174,7 +174,7 @@ def real_seeds(name: str) -> list[bytes]:
     if "MDFP_TESTDATA" not in os.environ:
         return []
     smallest: dict[Path, Path] = {}
-    for pattern in _REAL[name]:
+    for pattern in _REAL.get(name, ()):
         for file in sorted(Path(os.environ["MDFP_TESTDATA"]).glob(pattern)):
             best = smallest.get(file.parent)
             if file.is_file() and (best is None or file.stat().st_size < best.stat().st_size):
@@ -185,9 +185,10 @@ def real_seeds(name: str) -> list[bytes]:
 _REAL_BYTES = 400_000
 _REAL = {
     "nifti": ("nifti/**/*.nii", "nifti/**/*.nii.gz"), "nrrd": ("nrrd/**/*.nrrd",), "metaimage": ("mha/**/*.mha", "mha/**/*.mhd"),
-    "dicom": ("dicom/**/*",), "zip": ("archives/*.zip",), "tar": (), "tgz": ("archives/*.tar.gz",),
-    "png": ("png/**/*.png",), "jpeg": ("jpg/**/*.jpg",), "tiff": (), "video": (), "lidc": (),
-    "mask": ("png/**/*.png",), "bmp": (), "colour": (),
+    "dicom": ("dicom/**/*",), "zip": ("archives/*.zip",), "tgz": ("archives/*.tar.gz",),
+    "png": ("png/**/*.png",), "jpeg": ("jpg/**/*.jpg",), "seg": ("dicom/**/SEG/*.dcm",), "rtstruct": ("dicom/**/RS.dcm",),
+    "flatdicom": tuple(f"dicom/**/{m}/*.dcm" for m in ("US", "CR", "DX", "MG", "XA", "NM")),
+    "mask": ("png/**/*.png",),
 }  # fmt: skip
 _NUMBERS = tuple(
     n.to_bytes(w, o) for w in (2, 4, 8) for o in ("little", "big") for n in (0, 1, 2**15, 2 ** (8 * w) - 1)
@@ -217,5 +218,13 @@ TARGETS = {
         Target("tgz", _tgz, _tgz_seeds, _NUMBERS),
         Target("lidc", *marks.lidc_reader()),
         *(Target(name, *parts) for name, parts in flat.readers(LIMITS).items()),
+        Target("seg", drawings.reader("seg", LIMITS), lambda: list(drawings.seg_seeds()), (*_NUMBERS, *_DICOM_WORDS)),
+        Target(
+            "rtstruct",
+            drawings.reader("rtstruct", LIMITS),
+            lambda: list(drawings.rtstruct_seeds()),
+            (*_TEXT, *_DICOM_WORDS),
+        ),
+        *(Target(name, *parts) for name, parts in several.readers(LIMITS).items()),
     )
 }

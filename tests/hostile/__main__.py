@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.hostile import files, packs, series
+from tests.hostile import files, flat, packs, series
 from tests.hostile.run import Outcome, run
 
 MEMORY_BYTES = 2 << 30
@@ -25,8 +25,8 @@ def main(words: list[str]) -> int:
     """Run, print, and say how it went."""
     logging.disable(logging.WARNING)
     began = time.monotonic()
-    good = [*files.good(), *series.good(), *packs.good()]
-    bad = [*files.bad(), *series.bad(), *packs.bad()]
+    good = [*files.good(), *series.good(), *packs.good(), *flat.good()]
+    bad = [*files.bad(), *series.bad(), *packs.bad(), *flat.bad()]
     with tempfile.TemporaryDirectory(prefix="mdfp-hostile-") as name:
         alone = run(good, Path(name) / "alone")
         found = run([*good, *bad], Path(name) / "all")

@@ -26,13 +26,15 @@ class Input:
         name: folder or archive below the source's root; a path's first part.
         files: content by path below the source's root.
         reason: by which it must be refused; None: it is sound and must come out.
-        source: the source it is put into: files, series or archives.
+        source: the source it is put into.
+        rows: what the source's table says of it.
     """
 
     name: str
     files: dict[str, bytes] = field(repr=False)
     reason: Reason | None
     source: str
+    rows: tuple[dict[str, str], ...] = ()
 
 
 def voxels(seed: int = 0) -> np.ndarray:

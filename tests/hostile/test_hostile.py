@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-TIMEOUT_S = 240
-"""A hang is a failure; the run takes half a minute on one slow core."""
+TIMEOUT_S = 480
+"""A hang is a failure; the run takes a minute on one slow core."""
 
 
 @pytest.fixture(scope="module")
@@ -24,13 +24,13 @@ def found():
 
 
 def test_every_hostile_input_is_refused_by_its_own_reason(found):
-    assert found["inputs"] >= 60
+    assert found["inputs"] >= 160
     assert found["wrong"] == {}
 
 
 def test_sound_inputs_come_out_as_if_they_were_alone(found):
     assert found["lost"] == []
-    assert found["shards"] >= 3
+    assert found["shards"] >= 6  # volumes, series, archives, pictures, films, rows
     assert found["same"]
 
 

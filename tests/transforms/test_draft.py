@@ -99,6 +99,18 @@ def test_names_that_differ_in_case_and_spelling_are_structures(put, draft, tmp_p
     assert values == {0: "background", 1: "kidney_left", 2: "liver_tumour"}
 
 
+@pytest.mark.parametrize(
+    "strange",
+    ["[" * 100_000, "[1]", '{"channel_names": {"ct": "CT"}}', '{"channel_names": ["CT"]}', '{"labels": {"liver": 1}}'],
+)
+def test_a_dataset_json_of_another_kind_is_passed_over_and_said(put, draft, tmp_path, strange):
+    put("imagesTr/x.nii.gz")
+    (tmp_path / "dataset.json").write_text(strange)
+    found = draft()
+    assert found.manifest["layout"]["kind"] == "paired"
+    assert any("dataset.json is no" in r and "passed over" in r for r in found.remarks)
+
+
 def test_labels_without_meaning_are_skipped_not_read_as_images(put, draft):
     put("a.nii.gz")
     put("a_seg.nii.gz", [0, 5])

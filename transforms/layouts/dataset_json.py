@@ -32,7 +32,7 @@ def load(folder: str, read: Read) -> tuple[str, dict[str, Any]]:
             continue
         try:
             described = json.loads(content.decode("utf-8-sig"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"{prefix}dataset.json is not JSON: {error}") from error
         if not isinstance(described, dict):
             raise UsageError(f"{prefix}dataset.json: expected an object, found {type(described).__name__}")

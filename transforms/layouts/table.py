@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import itertools
+import json
 import math
 import posixpath
 import re
@@ -33,6 +33,7 @@ from transforms.layouts.listing import is_side_file, unmatched
 from transforms.layouts.masks import named_masks
 from transforms.layouts.registry import Read, register
 from transforms.layouts.tables import SPLITS, parse_table
+from transforms.read import isolated
 from transforms.rejected import Rejected
 from transforms.store import ListedObject
 
@@ -136,18 +137,16 @@ def _rows(path: str, wanted: Sequence[str], read: Read) -> list[Row]:
         ) from fault
     if not path.lower().endswith(".parquet"):
         return parse_table(path, data, wanted)
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
-        found = pq.read_table(io.BytesIO(data))
-    except (pa.ArrowException, OSError) as error:
-        raise UsageError(f"{path}: expected a Parquet file, found something that does not read as one") from error
+        told = isolated.run("transforms.read.decoders:parquet_cells", json.dumps(list(wanted)).encode() + b"\n" + data)
+    except Rejected as fault:
+        raise UsageError(f"{path}: expected a Parquet file, found something that does not read as one") from fault
+    found = json.loads(told.tobytes())
+    columns = found["cells"]
     for column in wanted:
-        if column not in found.column_names:
-            raise UsageError(f"{path}: no column {column!r}{nearest(column, found.column_names)}")
-    columns = {c: ["" if v is None else str(v).strip() for v in found[c].to_pylist()] for c in wanted}
-    return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+        if column not in columns:
+            raise UsageError(f"{path}: no column {column!r}{nearest(column, found['names'])}")
+    return [dict(zip(wanted, cells, strict=True)) for cells in zip(*(columns[c] for c in wanted), strict=True)]
 
 
 def _case(

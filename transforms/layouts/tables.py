@@ -58,14 +58,15 @@ def parse_table(path: str, data: bytes, wanted: Sequence[str] = ()) -> list[dict
     csv.field_size_limit(MAX_CELL_CHARACTERS)  # of this process: the module knows no other way
     first = text.split("\n", 1)[0]
     rows = csv.DictReader(io.StringIO(text), delimiter=max(_DELIMITERS, key=first.count))
-    columns = list(rows.fieldnames or ())
+    try:
+        columns = list(rows.fieldnames or ())
+        cells = [{k: (v or "").strip() for k, v in row.items() if isinstance(k, str)} for row in rows]
+    except csv.Error as error:
+        raise UsageError(f"{path}: line {rows.line_num} is no line of a table ({error})") from error
     for column in wanted:
         if column not in columns:
             raise UsageError(f"{path}: no column {column!r}{nearest(column, columns)} (columns: {', '.join(columns)})")
-    try:
-        return [{k: (v or "").strip() for k, v in row.items() if isinstance(k, str)} for row in rows]
-    except csv.Error as error:
-        raise UsageError(f"{path}: line {rows.line_num} is no line of a table ({error})") from error
+    return cells
 
 
 def with_tables(

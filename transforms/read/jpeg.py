@@ -19,7 +19,8 @@ from transforms.rejected import Rejected
 
 MAGIC = b"\xff\xd8\xff"
 
-_SOF_READ = (0xC0, 0xC1, 0xC2)
+_SOF_PROGRESSIVE = 0xC2
+_SOF_READ = (0xC0, 0xC1, _SOF_PROGRESSIVE)
 _SOF_OTHER = (0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
 _SOI, _EOI, _SOS, _DRI, _DQT, _DHT, _DAC, _DNL = 0xD8, 0xD9, 0xDA, 0xDD, 0xDB, 0xC4, 0xCC, 0xDC
 _KEPT = frozenset({*_SOF_READ, _DRI, _DQT, _DHT, _DAC, _DNL})
@@ -58,7 +59,7 @@ def header(prefix: bytes, *, whole: bool) -> JpegHeader | None:
     """
     orientation = 1
     try:
-        for marker, start, stop in _segments(prefix):
+        for marker, start, stop in segments(prefix):
             if marker == 0xE1 and prefix[start : start + 6] == b"Exif\0\0":
                 orientation = exif.orientation(prefix[start + 6 : stop])
             if marker in _SOF_OTHER:
@@ -89,7 +90,7 @@ def _check_frame(bits: int, rows: int, columns: int, components: int) -> None:
         raise Rejected(Reason.UNSUPPORTED, "a JPEG frame header that leaves the number of rows open")
 
 
-def _segments(data: bytes) -> Any:
+def segments(data: bytes) -> Any:
     """(marker, start, stop) of each segment's content up to and including the first scan header.
 
     Raises:
@@ -157,7 +158,7 @@ def stripped(data: bytes) -> bytes:
     parts = [b"\xff\xd8"]
     end = -1
     try:
-        for marker, start, stop in _segments(data):
+        for marker, start, stop in segments(data):
             if marker == _EOI:
                 end = start
                 break
@@ -181,15 +182,38 @@ def _segment(marker: int, content: bytes) -> bytes:
     return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
 
 
+def _check_scans(stream: bytes, components: int) -> None:
+    """Every component must have a scan with its lowest frequency (T.81 B.2.3): decoders make grey of one that has none.
+
+    A progressive stream that was cut between two later scans and got an end marker is coarse, and cannot be told from one
+    that was made so.
+
+    Raises:
+        Rejected: TRUNCATED.
+    """
+    seen: set[int] = set()
+    progressive = False
+    for marker, start, stop in segments(stream):
+        progressive |= marker == _SOF_PROGRESSIVE
+        count = stream[start] if marker == _SOS and stop > start else 0
+        lowest = start + 2 * count + 1
+        if count and lowest < stop and (stream[lowest] == 0 or not progressive):
+            seen |= {stream[start + 1 + 2 * n] for n in range(count)}
+    if len(seen) < components:
+        raise Rejected(
+            Reason.TRUNCATED, f"expected scans of {components} components in the JPEG stream, found {len(seen)}"
+        )
+
+
 def decode(stream: bytes, found: JpegHeader) -> npt.NDArray[Any]:
     """Pixels (y, x) or (y, x, RGB) uint8 of a stream, as stored: not turned.
 
-    A stream that ends early within a scan but has its end marker decodes to a picture with a grey rest; no decoder that
-    we know of says so.
+    A changed bit within a scan often decodes to other pixels without a sign: JPEG has no checksum.
 
     Raises:
-        Rejected: UNREADABLE.
+        Rejected: TRUNCATED, a scan ends early though the stream has its end marker, or a component has no scan; UNREADABLE.
     """
+    _check_scans(stream, found.components)
     array = isolated.run("transforms.read.decoders:jpeg", stream)
     expected = (found.rows, found.columns, *((3,) if found.components == 3 else ()))
     if array.shape != expected or array.dtype != np.uint8:

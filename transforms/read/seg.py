@@ -109,7 +109,10 @@ class SegFile:
 
     @property
     def _syntax(self) -> uid.UID:
-        return uid.UID(self.dataset.file_meta.get("TransferSyntaxUID", uid.ImplicitVRLittleEndian))
+        found = self.dataset.file_meta.get("TransferSyntaxUID", uid.ImplicitVRLittleEndian)
+        if not isinstance(found, str):  # empty, or several
+            raise Rejected(Reason.UNREADABLE, "expected one TransferSyntaxUID")
+        return uid.UID(found)
 
     def stored(self, wanted: Sequence[int]) -> Iterator[npt.NDArray[Any]]:
         """Stored values (rows, columns) of the frames with these numbers, one after the other."""

@@ -229,11 +229,32 @@ def test_parquet_reads_as_csv_does():
         ({"t.csv": "g\na\n"}, r"t.csv: no column 'f'"),
         ({"t.csv": b"f\n\xff\xfe\n"}, "UTF-8"),
         ({"x.csv": "f\na\n"}, "names the table 't.csv'"),
+        ({"t.csv": "f\rg,h\na\n"}, "line 0 is no line of a table"),
     ],
 )
 def test_a_table_that_does_not_fit_stops_with_a_message(tables, message):
     with pytest.raises(UsageError, match=message):
         grouped({}, tables, files=["a.png"])
+
+
+@pytest.mark.parametrize("damage", ["cut", "not text", "no file"])
+def test_a_damaged_parquet_file_stops_with_a_message(damage):
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"f": ["aaaaaaaa", "bbbbbbbb"]}), buffer, compression="none", write_statistics=False)
+    whole = buffer.getvalue()
+    data = {"cut": whole[:-9], "not text": whole.replace(b"bbbbbbbb", b"bbb\xff\xfebbb"), "no file": b""}[damage]
+    listing = [ListedObject(p, 10, "v1") for p in ("a.png", "t.parquet")]
+    assert layouts.group(source({"path": "t.parquet"}), listing, lambda _: whole, KEYS).counts.balanced()
+    with pytest.raises(UsageError, match=r"t.parquet: expected a Parquet file"):
+        layouts.group(source({"path": "t.parquet"}), listing, lambda _: data, KEYS)
+
+
+def test_a_column_that_a_parquet_file_lacks_is_named():
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"g": ["a"]}), buffer)
+    listing = [ListedObject("t.parquet", 10, "v1")]
+    with pytest.raises(UsageError, match=r"t.parquet: no column 'f'"):
+        layouts.group(source({"path": "t.parquet"}), listing, lambda _: buffer.getvalue(), KEYS)
 
 
 @pytest.mark.parametrize(

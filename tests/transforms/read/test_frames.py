@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import io
 import struct
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from pydicom.dataset import Dataset
 from mdfp import geometry
 from schemas.reasons import Reason
 from schemas.recipe import Limits
+from tests.scanned_series import csa_header
 from transforms.read import csa, dicom, series
 from transforms.read.array import Blob
 from transforms.read.flat import read_any
@@ -26,6 +28,7 @@ from transforms.rejected import Rejected
 SliceBytes = Callable[..., bytes]
 Files = list[tuple[str, bytes]]
 ROWS, COLUMNS = 4, 3
+NORMAL = ["0.1", "-0.2", "0.97"]
 
 
 def item(**fields: Any) -> Dataset:
@@ -232,21 +235,10 @@ class TestEnhanced:
             series.read(files, header, Limits())
 
 
-def csa_header(tags: dict[str, list[str]]) -> bytes:
-    """A CSA header of version 2 with these tags and one more in front."""
-    parts = [b"SV10\x04\x03\x02\x01", struct.pack("<II", len(tags) + 1, 77)]
-    for name, items in {"EchoLinePosition": ["64"], **tags}.items():
-        # As scanners do, six items are written, of which the last ones are empty.
-        parts.append(struct.pack("<64si4siii", name.encode(), len(items), b"FD\0\0", 4, 6, 77))
-        for text in [*items, *[""] * (6 - len(items))]:
-            data = text.encode() + b"\0" if text else b""
-            parts.append(struct.pack("<4i", len(data), len(data), 77, len(data)) + data + bytes(-len(data) % 4))
-    return b"".join(parts)
-
-
 def mosaic(
-    slice_bytes: SliceBytes, count: int, sign: int = 1, *, name: str = "1", first: int = 0, **fields: Any
-) -> bytes:
+    slice_bytes: SliceBytes, count: int, sign: int = 1, *, name: str = "1", first: int = 0, version: int = 2,
+    **fields: Any,
+) -> bytes:  # fmt: skip
     """A mosaic of 3×3 tiles of 4×3 pixels around (0, 0, z), whose tile n holds (first + n)*100 + index."""
     tiles = np.zeros((3, 3, ROWS, COLUMNS), np.int16)
     tiles.reshape(9, ROWS, COLUMNS)[:count] = stacked(range(first, first + count))
@@ -257,7 +249,8 @@ def mosaic(
     }  # fmt: skip
     ds = pydicom.dcmread(io.BytesIO(slice_bytes(pixels, position=corner, name=name, **fields)))
     ds.add_new(0x00290010, "LO", "SIEMENS CSA HEADER")
-    header = csa_header({"NumberOfImagesInMosaic": [str(count)], "SliceNormalVector": ["0.0", "0.0", f"{sign}.0"]})
+    tags = {"NumberOfImagesInMosaic": [str(count)], "SliceNormalVector": ["0.0", "0.0", f"{sign}.0"]}
+    header = csa_header(tags, version=version)
     ds.add_new(0x00291010, "OB", header + bytes(len(header) % 2))
     buffer = io.BytesIO()
     ds.save_as(buffer)
@@ -265,12 +258,13 @@ def mosaic(
 
 
 class TestMosaic:
+    @pytest.mark.parametrize("version", [1, 2])
     @pytest.mark.parametrize("sign", [1, -1])
     @pytest.mark.parametrize("count", [5, 9])
     def test_tiles_are_slices_along_the_normal_that_the_header_names(
-        self, slice_bytes: SliceBytes, count: int, sign: int
+        self, slice_bytes: SliceBytes, count: int, sign: int, version: int
     ) -> None:
-        files = [("a", mosaic(slice_bytes, count, sign))]
+        files = [("a", mosaic(slice_bytes, count, sign, version=version))]
         (found,) = diagnosed(files).volumes
         assert (found.verdict, found.header.shape) == ("mosaic", (count, ROWS, COLUMNS))
         volume = read(files, found)
@@ -280,17 +274,46 @@ class TestMosaic:
         assert found.header.spacing_xyz_mm == pytest.approx((0.7, 0.8, 2.5))
 
     @pytest.mark.filterwarnings("ignore:The DICOM readers are highly experimental")
-    def test_what_the_header_says_nibabel_says(self) -> None:
+    @pytest.mark.parametrize("items", [3, 6, 7])
+    def test_what_the_header_says_nibabel_says(self, items: int) -> None:
         from nibabel.nicom import csareader  # it warns when imported
 
-        data = csa_header({"NumberOfImagesInMosaic": ["36"], "SliceNormalVector": ["0.1", "-0.2", "0.97"]})
+        data = csa_header({"NumberOfImagesInMosaic": ["36"], "SliceNormalVector": NORMAL}, items=items)
         theirs = csareader.read(data)["tags"]
         ours = csa.read_csa(data)
         assert [int(v) for v in ours["NumberOfImagesInMosaic"]] == [36]
         assert [float(v) for v in ours["SliceNormalVector"]] == theirs["SliceNormalVector"]["items"]
 
-    def test_a_damaged_csa_header_is_as_none(self, slice_bytes: SliceBytes) -> None:
-        data = csa_header({"NumberOfImagesInMosaic": ["36"], "SliceNormalVector": ["0.1", "-0.2", "0.97"]})
+    @pytest.mark.filterwarnings("ignore:The DICOM readers are highly experimental")
+    @pytest.mark.parametrize("items", [3, 6, 7])
+    @pytest.mark.parametrize(("first_items", "corrected"), [(0, False), (0, True), (1, True), (6, True)])
+    def test_what_a_header_of_version_1_says_nibabel_says(self, items: int, first_items: int, corrected: bool) -> None:
+        from nibabel.nicom import csareader
+
+        # nibabel 5 takes the items of the second tag for those of the first (its issue 817, corrected by its pull request
+        # 1548): as it is, it reads only headers in which both have none.
+        source = inspect.getsource(csareader.read)
+        assert "tag_no == 1" in source
+        place = dict(vars(csareader))
+        exec(source.replace("tag_no == 1", "tag_no == 0"), place)
+        read = place["read"] if corrected else csareader.read
+        tags = {"Nothing": [], "NumberOfImagesInMosaic": ["36"], "SliceNormalVector": NORMAL, "Last": ["7"]}
+        data = csa_header(tags, version=1, items=items, first_items=first_items)
+        theirs, ours = read(data), csa.read_csa(data)
+        assert theirs["type"] == 1
+        assert [float(v) for v in ours["NumberOfImagesInMosaic"]] == theirs["tags"]["NumberOfImagesInMosaic"]["items"]
+        assert [float(v) for v in ours["SliceNormalVector"]] == theirs["tags"]["SliceNormalVector"]["items"]
+        assert len(ours["SliceNormalVector"]) == 3
+
+    @pytest.mark.parametrize("first_items", [0, 1, 6])
+    def test_lengths_of_version_1_may_be_those_of_version_2(self, first_items: int) -> None:
+        tags = {"NumberOfImagesInMosaic": ["36"], "SliceNormalVector": NORMAL, "Last": ["x"]}
+        data = csa_header(tags, version=1, first_items=first_items, excess=False)
+        assert csa.read_csa(data) == {"NumberOfImagesInMosaic": ("36",), "SliceNormalVector": tuple(NORMAL)}
+
+    @pytest.mark.parametrize("version", [1, 2])
+    def test_a_damaged_csa_header_is_as_none(self, slice_bytes: SliceBytes, version: int) -> None:
+        data = csa_header({"NumberOfImagesInMosaic": ["36"], "SliceNormalVector": NORMAL}, version=version)
         for length in range(len(data) - 90):
             with pytest.raises((ValueError, struct.error)):
                 csa.read_csa(data[:length])

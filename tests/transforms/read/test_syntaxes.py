@@ -173,3 +173,34 @@ class TestDeflated:
         monkeypatch.setattr(deflated, "MAX_INFLATED_BYTES", 1_000_000)
         with pytest.raises(Rejected, match="too_large"):
             dicom.read_instance(data, path="a", file_bytes=len(data))
+
+
+BREAKING_OFF = [
+    ("JPEG baseline", uid.JPEGBaseline8Bit, jpeg(level=95), 8),
+    ("JPEG extended", uid.JPEGExtended12Bit, jpeg(level=95), 8),
+    *((f"JPEG lossless {b}, predictor {p}", uid.JPEGLossless, ljpeg(p), b) for b in (8, 16) for p in (1, 7)),
+    ("JPEG-LS", uid.JPEGLSLossless, lambda a: imagecodecs.jpegls_encode(a, level=0), 8),
+    ("JPEG-LS 16", uid.JPEGLSLossless, lambda a: imagecodecs.jpegls_encode(a, level=0), 16),
+    ("JPEG-LS near", uid.JPEGLSNearLossless, lambda a: imagecodecs.jpegls_encode(a, level=2), 8),
+    ("JPEG 2000", uid.JPEG2000Lossless, lambda a: imagecodecs.jpeg2k_encode(a, codecformat="j2k", reversible=True), 12),
+    ("HTJ2K", uid.HTJ2KLossless, lambda a: imagecodecs.htj2k_encode(a, reversible=True), 12),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("ended", [True, False])
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize(("syntax", "encode", "bits"), [r[1:] for r in BREAKING_OFF], ids=[r[0] for r in BREAKING_OFF])
+def test_a_frame_that_breaks_off_is_refused(
+    slice_bytes: Callable[..., bytes], syntax: uid.UID, encode: Encode, bits: int, part: float, ended: bool
+) -> None:
+    """In a fragment of the right length, so that nothing but its bits tells; with an end marker and without."""
+    pixels = slice_of(bits)
+
+    def cut(a: np.ndarray) -> bytes:
+        stream = encode(a)
+        return stream[: int(len(stream) * part)].rstrip(b"\xff") + (b"\xff\xd9" if ended else b"")
+
+    whole, broken = (encoded(slice_bytes, pixels, syntax, e, bits=bits) for e in (encode, cut))
+    assert dicom.pixels(whole).array_yx.shape == pixels.shape
+    with pytest.raises(Rejected):
+        dicom.pixels(broken)
