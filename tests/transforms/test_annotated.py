@@ -132,13 +132,25 @@ def png(folder, name, array):
     (folder / name).write_bytes(buffer.getvalue())
 
 
-def test_a_mask_in_a_picture_file_is_a_label_fault_and_the_picture_can_stay(tmp_path):
+def test_a_mask_in_a_picture_file_is_a_label(tmp_path):
     png(tmp_path, "a.png", np.zeros((20, 30), np.uint8))
     png(tmp_path, "a_mask.png", np.zeros((20, 30), np.uint8))
     store = SourceStore(str(tmp_path))
     (files,) = layouts.group(source(), list(store.list()), store.read, KEYS).cases
+    found = inventory_case(files, source(), store, KEYS, Limits())
+    assert found.case is not None
+    (label,) = found.case.labels
+    assert (label.header.format, label.header.axes, label.header.shape) == ("mask", "yx", (20, 30))
+    assert found.rejects == ()
+
+
+def test_a_mask_of_another_size_is_a_label_fault_and_the_picture_can_stay(tmp_path):
+    png(tmp_path, "a.png", np.zeros((20, 30), np.uint8))
+    png(tmp_path, "a_mask.png", np.zeros((20, 29), np.uint8))
+    store = SourceStore(str(tmp_path))
+    (files,) = layouts.group(source(), list(store.list()), store.read, KEYS).cases
     refused = inventory_case(files, source(), store, KEYS, Limits())
-    assert [r.reason for r in refused.rejects] == [Reason.LABEL_UNREADABLE]
+    assert [r.reason for r in refused.rejects] == [Reason.LABEL_GRID]
     kept = inventory_case(files, source(), store, KEYS, Limits(), on_fault="image_only")
     assert kept.case is not None
     assert kept.case.labels == ()
