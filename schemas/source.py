@@ -513,11 +513,12 @@ def _check_drawn(name: str, table: LabelTable) -> None:
     segment_names.check(table.structures, table.ignore_names)
 
 
-def _check_readers(labels: Sequence[LabelFiles]) -> None:
+def _check_readers(labels: Sequence[object]) -> None:
     """Refuse labels of which it is not clear who drew them."""
     drawn: dict[tuple[str, str], list[int | None]] = {}
     for label in labels:
-        drawn.setdefault((label.table, label.image), []).append(label.reader)
+        if isinstance(label, LabelFiles):
+            drawn.setdefault((label.table, label.image), []).append(label.reader)
     for (table, image), readers in drawn.items():
         numbers = [r for r in readers if r is not None]
         if twice := sorted({n for n in numbers if numbers.count(n) > 1}):
