@@ -57,6 +57,12 @@ def test_a_series_is_read_through_the_door(series_of: Callable[..., Any]) -> Non
     assert volume.array_zyx[:, 0, 0].tolist() == [0, 100, 200]
 
 
+NRRD = (
+    b"NRRD0004\ntype: uchar\ndimension: 3\nspace: RAS\nsizes: 2 3 4\nspace directions: (1,0,0) (0,1,0) (0,0,1)\n"
+    b"encoding: raw\nspace origin: (0,0,0)\n\n"
+)
+
+
 def test_an_array_without_files_or_of_an_unknown_format_is_an_error() -> None:
     data = nib.Nifti1Image(VOXELS.T, np.eye(4)).to_bytes()
     header = read_header("nifti", data, name="ct", file_bytes=len(data), limits=Limits()).header
@@ -66,10 +72,10 @@ def test_an_array_without_files_or_of_an_unknown_format_is_an_error() -> None:
         read_array(dataclasses.replace(header, format="png"), [Blob("x", data)], Limits())
 
 
-def test_one_of_several_volumes_is_told_by_the_header_and_of_nifti_alone() -> None:
+def test_one_of_several_volumes_is_told_by_the_header_and_is_in_no_file_of_one() -> None:
     data = nib.Nifti1Image(np.stack([VOXELS.T, VOXELS.T + 7], axis=-1), np.diag([1, 2, 3, 1])).to_bytes()
     prefix = data[: PREFIX_BYTES["nifti"]]
     found = read_header("nifti", prefix, name="t2", file_bytes=len(data), limits=Limits(), component=1)
     np.testing.assert_array_equal(read_array(found.header, [Blob("x.nii", data)], Limits()).array_zyx, VOXELS + 7)
     with pytest.raises(Rejected, match="unsupported: expected NIfTI for one of several volumes in a file, found itk"):
-        read_header("itk", b"", name="t2", file_bytes=9, limits=Limits(), component=1)
+        read_header("itk", NRRD, name="t2", file_bytes=len(NRRD) + 24, limits=Limits(), component=1)
