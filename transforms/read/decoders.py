@@ -23,7 +23,6 @@ from pydicom.pixels import get_decoder, pixel_array
 
 from schemas.reasons import Reason
 from transforms.read import values
-from transforms.read.lossless_scan import missing_samples
 from transforms.rejected import Rejected
 
 # pydicom warns and logs about values that break the standard, and quotes them: a header would reach a log.
@@ -98,6 +97,8 @@ def _check_jpegls(frame: bytes) -> None:
 
 
 def _check_lossless(frame: bytes) -> None:
+    from transforms.read.lossless_scan import missing_samples  # numba, which few need, takes half a second
+
     if missing := missing_samples(frame):
         raise Rejected(Reason.TRUNCATED, f"a frame's lossless JPEG scan ends {missing} samples early")
 

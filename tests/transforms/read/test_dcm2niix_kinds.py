@@ -169,10 +169,11 @@ def test_what_their_build_cannot_decode_we_read_as_they_read_it_uncompressed(tmp
 
 
 def test_an_enhanced_object_in_rle_is_read_as_uncompressed(tmp_path):
-    """dcm2niix warns of several fragments and decodes the first alone."""
-    (volume,), _ = both(tmp_path, [enhanced(voxels())], syntax=uid.RLELossless)
+    """dcm2niix warns of several fragments, and its voxels are others."""
+    (volume,), (wrong,) = both(tmp_path, [enhanced(voxels())], syntax=uid.RLELossless)
     (image,) = convert(put(tmp_path / "native", [enhanced(voxels())]), tmp_path / "native-out")
     assert_equal(volume, image)
+    assert not np.array_equal(theirs(wrong), theirs(image))
 
 
 @pytest.mark.parametrize("bits", [8, 12])
