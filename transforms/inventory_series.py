@@ -15,6 +15,7 @@ from schemas.policy import NOTHING, Policy
 from schemas.reasons import Reason
 from schemas.recipe import Geometry, Limits
 from schemas.source import DicomLayout, ImageChannel, Source, label_names
+from schemas.terms import license_of
 from transforms.annotated import check_policy
 from transforms.estimate import ArrayCost, estimate
 from transforms.inventory import (
@@ -286,7 +287,7 @@ def _case(
         age_years=instance.age_years,
         site=None,
         split=assigned_split(source, volume.name, None),
-        license=source.terms.license,
+        license=license_of(source.terms, source.origins, volume.name),
         images=(image,),
         labels=found.labels,
         annotations=(),

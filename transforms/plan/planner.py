@@ -392,6 +392,7 @@ def _selected(
     verdicts: dict[str, tuple[Reason, str]] = {}
     taken: dict[str, int] = {}
     excluded = {(use.id, name) for use in recipe.sources for name in use.exclude}
+    gate = terms.Compiler(recipe.terms, sources)
     for case in cases:
         verdict: tuple[Reason, str] | None = None
         if withdrawn.has(case):
@@ -406,7 +407,7 @@ def _selected(
         ):
             verdict = Reason.EXCLUDED, "excluded by the recipe"
         else:
-            verdict = terms.gate(case.license, recipe.terms)
+            verdict = gate.verdict(case.source, case.license)
         if verdict is None and case.case_id in known_holes:
             verdict = known_holes[case.case_id].verdict()
         if verdict is None and selection.limit is not None:
