@@ -166,10 +166,13 @@ def make_plan(
         withdrawn: what was taken back for good.
 
     Raises:
-        UsageError: the corpus was built by another recipe or with another patient key; nothing to choose from.
+        UsageError: the corpus was built by another recipe or with another patient key, or holds samples that the recipe's
+            profile refuses; nothing to choose from.
     """
     found = inventory.table() if isinstance(inventory, Inventory) else inventory
     _check_continues(recipe, found.patient_key, published)
+    if published is not None and recipe.terms.profile:
+        terms.require_fitting(terms.Compiler(recipe.terms, sources), recipe.corpus, published.licenses())
     key = recipe.splits.key or recipe.corpus
     table = found.deciding.sort_by("case_id")
     cases = _candidates(table)

@@ -9,6 +9,7 @@ This compiles what manifests state. It is no legal advice.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +22,16 @@ from schemas.recipe import TermsGate
 from schemas.source import Source
 from schemas.terms_gate import Profile
 
-__all__ = ["UNSTATED", "Compiler", "Objection", "gate", "handed_on_under", "objections", "spelled_out"]
+__all__ = [
+    "UNSTATED",
+    "Compiler",
+    "Objection",
+    "gate",
+    "handed_on_under",
+    "objections",
+    "require_fitting",
+    "spelled_out",
+]
 
 
 @dataclass(frozen=True)
@@ -190,6 +200,27 @@ class Compiler:
         exception = f"terms: override: [{{source: {source.id if source else 'id'}, reason: …}}]"
         remedy = exception if self.terms.profile else "terms: unknown: accept"
         return f"{which}; find it out and write it there (terms: license:), or set {remedy} in the recipe"
+
+
+def require_fitting(compiler: Compiler, corpus: str, published: Counter[tuple[str, str]]) -> None:
+    """Refuse a profile that samples of earlier generations do not fit: a manifest's profile is said of all of them.
+
+    Args:
+        compiler: the recipe's terms.
+        corpus: its name, for the message.
+        published: samples by (source, licence).
+
+    Raises:
+        UsageError: some do not fit.
+    """
+    for (source, license_id), n in sorted(published.items()):
+        refused = compiler.verdict(source, license_id)
+        if refused is not None:
+            raise UsageError(
+                f"the corpus {corpus} holds {n} samples of {source} under {license_id}, which the recipe's terms refuse "
+                f"({refused[1]}); build into another out:, take them back (python -m pipelines withdraw), or name the "
+                "source under terms: override:"
+            )
 
 
 def _whose(source: Source | None, license_id: str, held: Sequence[str]) -> str:
