@@ -133,11 +133,15 @@ def allocate(weights: Mapping[Cell, float], places: int, caps: Sequence[Sampling
     exact = {cell: weight * places for cell, weight in sorted(weights.items())}
     given = {cell: int(number + _TINY) for cell, number in exact.items()}
     left = round(sum(exact.values())) - sum(given.values())
-    for cell in sorted(exact, key=lambda c: (given[c] - exact[c], c)):
-        mine = sum(n for c, n in given.items() if c[0] == cell[0])
-        if left > 0 and mine < most.get(cell[0], places):
-            given[cell] += 1
-            left -= 1
+    largest_first = sorted((c for c in exact if weights[c] > 0), key=lambda c: (given[c] - exact[c], c))
+    given_before = -1
+    while left > 0 and sum(given.values()) != given_before:  # once, and again where caps left some over
+        given_before = sum(given.values())
+        for cell in largest_first:
+            mine = sum(n for c, n in given.items() if c[0] == cell[0])
+            if left > 0 and mine < most.get(cell[0], places):
+                given[cell] += 1
+                left -= 1
     return given
 
 
