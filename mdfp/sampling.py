@@ -42,7 +42,7 @@ def groups_of(table: pa.Table, by: str, anatomy: Mapping[str, str]) -> list[str]
     """The group of each row of an index.
 
     Args:
-        table: with the columns source, modalities and images.
+        table: with the column source, and modalities or images where these are asked for.
         by: source; modality (of several images: CT+PT); or anatomy: the body part that the files of its images state
             (DICOM BodyPartExamined, in lower case), else what `anatomy` says of its source, else unknown.
         anatomy: by source.
@@ -158,7 +158,8 @@ class SamplingPlan:
 
     def __init__(self, samples: Samples, sampling: Sampling):
         rows = samples.rows
-        table = samples.table.select(["source", "modalities", "images"]).take(pa.array(rows))
+        needed = {"modality": ["modalities"], "anatomy": ["images"]}.get(sampling.by, [])
+        table = samples.table.select(["source", *needed]).take(pa.array(rows))
         anatomy = {a.source: a.anatomy for a in sampling.anatomy}
         sources = table["source"].to_pylist()
         cells = list(zip(sources, groups_of(table, sampling.by, anatomy), strict=True))

@@ -196,6 +196,8 @@ def _responsible(manifest: Manifest) -> dict[str, Any]:
 
 
 def _shards(manifest: Manifest) -> list[dict[str, Any]]:
+    """The tars. One that several small sources share says of none that it came from it; its samples do."""
+    sources = {t.source for t in manifest.terms}
     return [
         {
             "@id": s.path,
@@ -205,7 +207,7 @@ def _shards(manifest: Manifest) -> list[dict[str, Any]]:
             "contentSize": f"{s.bytes} B",
             "encodingFormat": "application/x-tar",
             "sha256": s.sha256,
-            "prov:wasDerivedFrom": {"@id": f"source/{s.source}"},
+            **({"prov:wasDerivedFrom": {"@id": f"source/{s.source}"}} if s.source in sources else {}),
         }
         for s in manifest.shards
     ]

@@ -20,6 +20,7 @@ from schemas.licenses import UNSTATED, Grants
 from schemas.reasons import Reason
 from schemas.recipe import TermsGate
 from schemas.source import Source
+from schemas.terms import license_of
 from schemas.terms_gate import Profile
 
 __all__ = [
@@ -172,6 +173,13 @@ class Compiler:
             self._known[key] = self._judge(self._sources.get(source), license_id)
         return self._known[key]
 
+    def stated(self, source: str) -> str | None:
+        """The licence that holds for all cases of a source, as its manifest says now; None where there is no manifest."""
+        manifest = self._sources.get(source)
+        if manifest is None:
+            return None
+        return license_of(manifest.terms, tuple(o for o in manifest.origins if not o.cases), "") or UNSTATED
+
     def _judge(self, source: Source | None, license_id: str | None) -> tuple[Reason, str] | None:
         held = licenses.parts(license_id or UNSTATED)
         unstated = UNSTATED in held
@@ -214,7 +222,8 @@ def require_fitting(compiler: Compiler, corpus: str, published: Counter[tuple[st
         UsageError: some do not fit.
     """
     for (source, license_id), n in sorted(published.items()):
-        refused = compiler.verdict(source, license_id)
+        told = (license_id, compiler.stated(source) or license_id)  # a manifest may have learnt of an origin since
+        refused = next((r for each in told if (r := compiler.verdict(source, each)) is not None), None)
         if refused is not None:
             raise UsageError(
                 f"the corpus {corpus} holds {n} samples of {source} under {license_id}, which the recipe's terms refuse "

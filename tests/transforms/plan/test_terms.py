@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from schemas.source import Source
 from schemas.terms import license_of
 from schemas.terms_gate import PROFILES
 from transforms.plan.planner import make_plan
-from transforms.plan.terms import Compiler, gate, handed_on_under, objections, spelled_out
+from transforms.plan.terms import Compiler, gate, handed_on_under, objections, require_fitting, spelled_out
 
 GATE = TermsGate(accept=("CC-BY-4.0",))
 
@@ -234,6 +235,16 @@ def test_a_recipe_that_names_licences_reads_as_before(make_recipe):
     again = Recipe.model_validate({**recipe.without_locations(), "out": "-"})
     assert again.terms.profile == ("commercial",)
     assert Compiler(again.terms, {}).verdict("a", "CC-BY-4.0") is None
+
+
+def test_a_profile_is_not_said_of_samples_that_were_published_under_other_terms():
+    luna = source()
+    compiler = Compiler(TermsGate(profile="commercial"), {"luna16": luna})
+    require_fitting(compiler, "tiny", Counter({("older", "CC-BY-4.0"): 3}))
+    with pytest.raises(UsageError, match=r"holds 3 samples of older under CC-BY-NC-4.0"):
+        require_fitting(compiler, "tiny", Counter({("older", "CC-BY-NC-4.0"): 3}))
+    with pytest.raises(UsageError, match="of the origin lidc-idri"):  # its manifest has learnt of it since
+        require_fitting(compiler, "tiny", Counter({("luna16", "CC-BY-4.0"): 3}))
 
 
 def test_a_plan_leaves_out_what_a_profile_refuses(make_recipe, make_inventory, sources):
