@@ -130,19 +130,20 @@ def epoch_places(sources: set[str], samples: int, caps: Sequence[SamplingCap]) -
 def allocate(weights: Mapping[Cell, float], places: int, caps: Sequence[SamplingCap]) -> dict[Cell, int]:
     """Whole places for each cell: the largest remainders get those that rounding down leaves, within the caps."""
     most = {c.source: int((c.share or 0) * places + _TINY) if c.samples is None else c.samples for c in caps}
-    exact = {cell: weight * places for cell, weight in sorted(weights.items())}
+    exact = {cell: weight * places for cell, weight in sorted(weights.items()) if weight > 0}
     given = {cell: int(number + _TINY) for cell, number in exact.items()}
+    room = {source: most.get(source, places) for source, _ in exact}
+    for (source, _), n in given.items():
+        room[source] -= n
     left = round(sum(exact.values())) - sum(given.values())
-    largest_first = sorted((c for c in exact if weights[c] > 0), key=lambda c: (given[c] - exact[c], c))
-    given_before = -1
-    while left > 0 and sum(given.values()) != given_before:  # once, and again where caps left some over
-        given_before = sum(given.values())
+    largest_first = sorted(exact, key=lambda c: (given[c] - exact[c], c))
+    while left > 0 and any(n > 0 for n in room.values()):  # once; again where caps leave some over
         for cell in largest_first:
-            mine = sum(n for c, n in given.items() if c[0] == cell[0])
-            if left > 0 and mine < most.get(cell[0], places):
+            if left > 0 and room[cell[0]] > 0:
                 given[cell] += 1
+                room[cell[0]] -= 1
                 left -= 1
-    return given
+    return {cell: given.get(cell, 0) for cell in sorted(weights)}
 
 
 class SamplingPlan:
