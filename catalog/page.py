@@ -74,9 +74,16 @@ def _row(source: Source) -> tuple[str, ...]:
         ", ".join(images(source)),
         str(len(source.annotated())) if source.labels else "no labels",
         ", ".join(sorted({_origin(t) for t in source.labels.values()})),
-        source.terms.license or "none stated",
+        _terms(source),
         f"{len(source.exclude)} case{'s' if len(source.exclude) > 1 else ''}" if source.exclude else "",
     )
+
+
+def _terms(source: Source) -> str:
+    """Its licence, and the data sets that its cases were taken from, with theirs."""
+    own = source.terms.license or "none stated"
+    taken = [f"{o.id} ({o.terms.license or 'none stated'})" for o in source.origins]
+    return f"{own}; and those of {', '.join(taken)}" if taken else own
 
 
 def _origin(table: LabelTable) -> str:

@@ -174,8 +174,10 @@ NAMED: dict[str, Named] = {
     "expect_xxh3_128": Named(_REGEX, {"regex": r"^[0-9a-f]{32}$"}, "an xxh3-128 in hex"),
     "expect_license": Named(
         _REGEX,
-        {"regex": r"^(?:LicenseRef-.+|own-data|[A-Z][A-Za-z0-9.-]+)$"},
-        "an SPDX id, own-data or LicenseRef-<name>",
+        {
+            "regex": r"^(?:LicenseRef-.+|own-data|[A-Z][A-Za-z0-9.-]+)(?: AND (?:LicenseRef-.+|own-data|[A-Z][A-Za-z0-9.-]+))*$"
+        },
+        "an SPDX id, own-data or LicenseRef-<name>, or several joined by AND",
     ),
 }
 """Our own names."""

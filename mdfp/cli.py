@@ -21,6 +21,7 @@ from mdfp import canonical
 from mdfp.class_mask import UNTOLD
 from mdfp.errors import CorpusError, MdfpError, UsageError
 from mdfp.labels import State
+from mdfp.manifest import Manifest
 from mdfp.sample import SampleImage
 
 DAMAGED, WRONG_USE = 1, 2
@@ -108,6 +109,10 @@ def info(corpus: CorpusUrl, number: Number = None, as_json: AsJson = False) -> N
                 "palette": {e.structure: e.value for e in manifest.palette},
                 "holes": manifest.holes,
                 "terms": manifest.terms,
+                "profile": manifest.profile,
+                "exceptions": manifest.exceptions,
+                "sampling": manifest.sampling,
+                "sites": manifest.sites,
                 "plan_id": manifest.plan_id,
                 "pixel_version": manifest.pixel_version,
             }
@@ -126,8 +131,36 @@ def info(corpus: CorpusUrl, number: Number = None, as_json: AsJson = False) -> N
     out.print(f"palette: {', '.join(f'{e.value} {e.structure}' for e in manifest.palette)}")
     for term in manifest.terms:
         out.print(f"source {term.source}: {term.title}, {term.license}{', ' + term.url if term.url else ''}")
+        for origin in term.origins:
+            out.print(f"  from {origin.origin}: {origin.title}, {origin.license}")
+    _print_views(manifest, out)
     for hole in manifest.holes:
         out.print(f"left out: {hole.count} of {hole.source}, {hole.reason}")
+
+
+def _print_views(manifest: Manifest, out: Console) -> None:
+    """Say what the terms were checked for, how the train split is sampled, and which sites there are."""
+    if manifest.profile:
+        out.print(f"terms checked for: {', '.join(manifest.profile)}")
+    for e in manifest.exceptions:
+        out.print(f"taken against the terms: {e.samples} of {e.source} under {e.license}; ground: {e.reason}")
+    if manifest.sampling is not None:
+        plan = manifest.sampling
+        capped = {c.source: f"{c.share:g}" if c.samples is None else str(c.samples) for c in plan.caps}
+        table = Table("sampled", "source", "samples", "share", "cap", box=None)
+        for cell in plan.cells:
+            table.add_row(cell.group, cell.source, str(cell.samples), f"{cell.weight:.1%}", capped.get(cell.source, ""))
+        rule = {0.0: "equal", 1.0: "proportional"}.get(plan.exponent, f"temperature {plan.exponent:g}")
+        out.print(f"sampling of {plan.split}: by {plan.by}, {rule}")
+        out.print(table)
+    if manifest.sites is not None:
+        table = Table("site", "samples", "patients", "train", "val", "test", box=None)
+        for s in manifest.sites.sites:
+            table.add_row(s.site, str(s.samples), str(s.groups), str(s.train), str(s.val), str(s.test))
+        out.print(f"sites, by {manifest.sites.by}: mdfp.open(url, site=…)")
+        out.print(table)
+        for m in manifest.sites.moved:
+            out.print(f"patient {m.group} is in {m.site}, with {m.samples} samples from {', '.join(m.others)}")
 
 
 @app.command(epilog="Example: mdfp ls ./abdomen-ct --split train --state liver=present --state spleen=absent")
@@ -140,12 +173,13 @@ def ls(
         list[str] | None,
         typer.Option(metavar="STRUCTURE=STATE", help=f"State of a structure: {', '.join(State)}; may be repeated."),
     ] = None,
+    site: Annotated[str | None, typer.Option(help="Only this site's (`mdfp info` lists them).")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Show only so many.")] = None,
     number: Number = None,
     as_json: AsJson = False,
 ) -> None:
     """List samples, all or those that meet every condition."""
-    opened = mdfp.open(corpus, number)
+    opened = mdfp.open(corpus, number, site=site)
     states: dict[str, list[str]] = {}
     for condition in state or ():
         structure, equals, wanted = condition.partition("=")

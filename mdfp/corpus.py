@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mdfp import index as index_file
 from mdfp.errors import CorpusError, NoCorpusError, UsageError
@@ -16,6 +18,7 @@ from mdfp.index import Samples
 from mdfp.label_space import LabelSpace, Unknown
 from mdfp.manifest import Manifest, PaletteEntry, SplitTotal, manifest_path, parse
 from mdfp.opened import OpenSample, Space
+from mdfp.sites import members as site_members
 from mdfp.store import CorpusStore
 
 if TYPE_CHECKING:
@@ -27,7 +30,7 @@ LATEST = "LATEST"
 """A hint: the number of a recent manifest. Readers look further from there."""
 
 
-def open(url: str, number: int | None = None, **options: Any) -> Corpus:
+def open(url: str, number: int | None = None, *, site: str | None = None, **options: Any) -> Corpus:
     """Open a corpus: the newest manifest, or a given one.
 
     Only what a manifest names is ever read; shards are not listed.
@@ -35,12 +38,13 @@ def open(url: str, number: int | None = None, **options: Any) -> Corpus:
     Args:
         url: its folder, or any fsspec URL of it.
         number: number of a manifest, to read the corpus as it was then.
+        site: one of its sites (`mdfp info` lists them): only that site's samples are there. No patient is in two sites.
         options: for the file system.
 
     Raises:
         NoCorpusError: there is no corpus, or no such manifest.
         CorpusError: it cannot be read.
-        UsageError: no file system answers to the URL.
+        UsageError: no file system answers to the URL, or there is no such site.
     """
     store = CorpusStore(url, **options)
     found = newest(store) if number is None else number
@@ -63,7 +67,7 @@ def open(url: str, number: int | None = None, **options: Any) -> Corpus:
         raise CorpusError(
             f"{store.where(path)}: expected manifest {found}, found one that says it is {manifest.number}"
         )
-    return Corpus(store, manifest)
+    return Corpus(store, manifest, site)
 
 
 def _refuse_taken_back(store: CorpusStore, manifest: Manifest) -> None:
@@ -108,6 +112,20 @@ def _hint(store: CorpusStore) -> int | None:
     return int(text) if re.fullmatch(r"[1-9]\d{0,8}", text) else None
 
 
+def _check_site(store: CorpusStore, manifest: Manifest, site: str) -> None:
+    where = f"{store.where()}, manifest {manifest.number}"
+    if manifest.sites is None:
+        raise UsageError(
+            f"{where}: has no sites; say sites: {{by: source}} or {{by: site}} in the recipe, and run it again"
+        )
+    names = [s.site for s in manifest.sites.sites]
+    if site not in names:
+        near = difflib.get_close_matches(site, names, 1)
+        raise UsageError(
+            f"{where}: no site {site!r}" + (f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(names)}")
+        )
+
+
 class Corpus:
     """What one manifest names.
 
@@ -118,16 +136,22 @@ class Corpus:
         corpus.sample("some-key").image()
     """
 
-    def __init__(self, store: CorpusStore, manifest: Manifest):
+    def __init__(self, store: CorpusStore, manifest: Manifest, site: str | None = None):
         self.store = store
         self.manifest = manifest
+        self.site = site
+        """The site whose samples these are; None for all."""
+        if site is not None:
+            _check_site(store, manifest, site)
 
     def __repr__(self) -> str:
+        if self.site is not None:
+            return f"Corpus({self.store.where()!r}, number={self.manifest.number}, site={self.site!r})"
         return f"Corpus({self.store.where()!r}, number={self.manifest.number}, samples={self.manifest.samples})"
 
     def __getstate__(self) -> dict[str, Any]:
         # The index travels to loader workers, caches do not.
-        return {"store": self.store, "manifest": self.manifest, "samples": self.samples}
+        return {"store": self.store, "manifest": self.manifest, "site": self.site, "samples": self.samples}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -144,8 +168,17 @@ class Corpus:
 
     @cached_property
     def splits(self) -> dict[str, SplitTotal]:
-        """What each split holds."""
-        return {s.split: s for s in self.manifest.splits}
+        """What each split holds; of the view of a site, its samples and patients, and the shards that hold some of them."""
+        if self.site is None:
+            return {s.split: s for s in self.manifest.splits}
+        return {s.split: self._part_of(s) for s in self.manifest.splits}
+
+    def _part_of(self, split: SplitTotal) -> SplitTotal:
+        mine = self.table.filter(pc.equal(self.table["split"], split.split))
+        held = set(mine["shard"].unique().to_pylist())
+        size = sum(s.bytes for s in self.manifest.shards if s.path in held)
+        patients = len(mine["patient"].unique())
+        return SplitTotal(split.split, mine.num_rows, patients, size, tuple(u for u in split.urls if u in held))
 
     @cached_property
     def samples(self) -> Samples:
@@ -154,7 +187,10 @@ class Corpus:
         Raises:
             CorpusError: an index file is missing or damaged.
         """
-        return Samples(index_file.read(self.store, self.manifest))
+        table = index_file.read(self.store, self.manifest)
+        if self.site is not None and self.manifest.sites is not None:
+            table = table.filter(pa.array(site_members(table, self.manifest.sites, self.site)))
+        return Samples(table)
 
     @property
     def table(self) -> pa.Table:
@@ -205,8 +241,6 @@ class Corpus:
             UsageError: there is none of that key.
         """
         if key not in self._row:
-            import difflib
-
             close = difflib.get_close_matches(key, self._row, 3)
             raise UsageError(
                 f"{self.store.where()}: no sample {key!r}"

@@ -10,6 +10,9 @@ shuffled, then samples within windows of that order. Ranks and workers divide it
 
 so a DataLoader, which asks its workers in turn, hands on the same batches for any number of workers.
 
+Where the corpus has a sampling plan (`mdfp.sampling`), an epoch of its train split is what that plan gives: as many places
+as there are samples, some of which come up again and others not in this epoch. `sampling=None` gives each sample once.
+
 Every rank has the same number of steps. With `uneven="repeat"` the order is continued from its beginning until the last
 step is full (the batch marks those samples in `repeat`, so that a metric can leave them out); with `"drop"` what does not
 fill a step is left out of the epoch.
@@ -25,13 +28,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from mdfp.crops import Crop, Crops
 from mdfp.draw import permutation
 from mdfp.errors import UsageError
 from mdfp.frames import FrameCrop, Frames
 from mdfp.index import Samples
+from mdfp.manifest import Sampling
 from mdfp.opened import OpenSample
+from mdfp.sampling import SamplingPlan
 
 if TYPE_CHECKING:
     from mdfp.corpus import Corpus
@@ -72,9 +78,11 @@ class Loader:
         uneven: `"repeat"` or `"drop"`, see above.
         limit: take only the first so many samples of each epoch's order.
         prefetch: steps that a thread prepares ahead; 0 for none.
+        sampling: `"corpus"` for the corpus's own plan, where it has one, on shuffled samples of the split that it is for;
+            None for each sample once an epoch; or a plan of one's own.
 
     Raises:
-        UsageError: arguments that make no order, or a split without samples.
+        UsageError: arguments that make no order, a split without samples, or a plan that does not know its samples.
     """
 
     def __init__(
@@ -94,6 +102,7 @@ class Loader:
         uneven: Uneven = "repeat",
         limit: int | None = None,
         prefetch: int = 0,
+        sampling: Sampling | Literal["corpus"] | None = "corpus",
     ):
         for name, value, low in (
             ("batch", batch, 1),
@@ -118,6 +127,12 @@ class Loader:
         if not len(self.samples):
             splits = {s.split: s.samples for s in corpus.manifest.splits}
             raise UsageError(f"loader: no samples in {split!r}; this corpus has {splits}")
+        if sampling == "corpus":
+            sampling = self._own_sampling()
+        elif sampling is not None and not shuffle:
+            raise UsageError("loader: shuffle=False gives the order of the index; take sampling=None, or shuffle")
+        self.plan = None if sampling is None else SamplingPlan(self.samples, sampling)
+        """How often what comes up in an epoch; None: each sample once."""
         if crops is not None and crops.labels:
             crops.weights(corpus.label_space(crops.space, unknown=crops.unknown))  # complains now, not in a worker
         if self.steps == 0:
@@ -140,41 +155,66 @@ class Loader:
         per_step = self.world * (self.batch or 1)
         return self._count() // per_step if self.uneven == "drop" else -(-self._count() // per_step)
 
+    def _own_sampling(self) -> Sampling | None:
+        """The corpus's plan, where it is for these samples."""
+        found = self.corpus.manifest.sampling
+        if found is None or not self.shuffle or set(self.samples.column("split").unique().to_pylist()) != {found.split}:
+            return None
+        return found
+
     def _count(self) -> int:
-        return min(len(self.samples), self.limit or len(self.samples))
+        places = len(self.samples) if self.plan is None else len(self.plan)
+        return min(places, self.limit or places)
 
     def order(self, epoch: int) -> npt.NDArray[np.int64]:
         """Rows of the index in the order of an epoch, for all ranks together."""
-        rows = self.samples.rows
-        if self.shuffle:
-            rows = self._shuffled(rows, epoch)
-        return rows[: self._count()]
+        return self._drawn(epoch)[0]
 
-    def _shuffled(self, rows: npt.NDArray[np.int64], epoch: int) -> npt.NDArray[np.int64]:
+    def _drawn(self, epoch: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """(rows, visits) of an epoch; a visit above 0 is a sample that the sampling plan takes again."""
+        if self.plan is not None:
+            rows, visits = self.plan.order(self.seed, epoch, lambda rows, name: self._shuffled(rows, epoch, name))
+        else:
+            rows = self._shuffled(self.samples.rows, epoch) if self.shuffle else self.samples.rows
+            visits = np.zeros(len(rows), dtype=np.int64)
+        return rows[: self._count()], visits[: self._count()]
+
+    def _shuffled(self, rows: npt.NDArray[np.int64], epoch: int, *name: str) -> npt.NDArray[np.int64]:
         if self.window is None:
-            return rows[permutation(len(rows), "samples", self.seed, epoch)]
-        shards = self.samples.column("shard").to_numpy()
+            return rows[permutation(len(rows), "samples", self.seed, epoch, *name)]
+        shards = self.samples.table["shard"].take(pa.array(rows)).to_numpy()
         # Shards are numbered by name: the order of rows in the index does not matter.
         names, number = np.unique(shards.astype(str), return_inverse=True)
-        place = np.argsort(permutation(len(names), "shards", self.seed, epoch))
+        place = np.argsort(permutation(len(names), "shards", self.seed, epoch, *name))
         rows = rows[np.argsort(place[number], kind="stable")]
         parts = [rows[i : i + self.window] for i in range(0, len(rows), self.window)]
-        return np.concatenate([p[permutation(len(p), "window", self.seed, epoch, i)] for i, p in enumerate(parts)])
+        return np.concatenate(
+            [p[permutation(len(p), "window", self.seed, epoch, i, *name)] for i, p in enumerate(parts)]
+        )
 
     def visits(self, epoch: int, step: int) -> list[tuple[int, int]]:
-        """(row, visit) of this rank's samples in a step; a visit above 0 repeats one to fill the last step."""
-        order = self._order_of(epoch)
+        """(row, visit) of this rank's samples in a step; a visit above 0 is of a sample that comes up again.
+
+        It does so where the sampling plan takes it more than once, or to fill the last step.
+        """
+        rows, visits = self._order_of(epoch)
+        most = int(visits.max()) + 1
+        return [
+            (int(rows[p % len(rows)]), int(visits[p % len(rows)]) + most * (p // len(rows))) for p in self._places(step)
+        ]
+
+    def _places(self, step: int) -> range:
+        """This rank's places in a step, counted through the epoch and on from its beginning to fill the last step."""
         per_rank = self.batch or 1
         first = step * per_rank * self.world + self.rank
-        places = range(first, first + per_rank * self.world, self.world)
-        return [(int(order[p % len(order)]), p // len(order)) for p in places]
+        return range(first, first + per_rank * self.world, self.world)
 
-    def _order_of(self, epoch: int) -> npt.NDArray[np.int64]:
+    def _order_of(self, epoch: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         known = getattr(self, "_known", None)
         if known is None or known[0] != epoch:
-            self._known = known = (epoch, self.order(epoch))
-        order: npt.NDArray[np.int64] = known[1]
-        return order
+            self._known = known = (epoch, self._drawn(epoch))
+        drawn: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] = known[1]
+        return drawn
 
     def __iter__(self) -> Iterator[Item]:
         """What is left of the epoch; the next iteration gives the next one."""
@@ -203,7 +243,8 @@ class Loader:
         ]
         if self.batch is None:
             return made[0]
-        repeat = [visit > 0 for _, visit in visits for _ in range(self.crops.per_visit)]
+        count = self._count()
+        repeat = [place >= count for place in self._places(step) for _ in range(self.crops.per_visit)]
         return collate([crop for crops in made for crop in crops], epoch, step, repeat)
 
     def _ahead(self, epoch: int, steps: range) -> Iterator[Item]:
@@ -286,7 +327,7 @@ class Loader:
             ("batch", "use the batch of the state, or start at an epoch with set_epoch"),
             (
                 "order",
-                "it was taken with other samples, shuffle, window, limit or uneven; open the same manifest number",
+                "it was taken with other samples, shuffle, window, limit, uneven or sampling; open the same manifest number",
             ),
         ):
             if state[name] != mine[name]:
@@ -305,6 +346,8 @@ class Loader:
         for key, shard in zip(self.samples.keys, self.samples.column("shard").to_pylist(), strict=True):
             found.update(f"{key}\0{shard}\n".encode())
         found.update(f"{self.shuffle} {self.window} {self.limit} {self.uneven}".encode())
+        if self.plan is not None:
+            found.update(f" {self.plan.fingerprint()}".encode())
         return found.hexdigest()[:16]
 
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Annotated
 
-from mdfp import arrow
+from mdfp import arrow, canonical
 from mdfp.errors import CorpusError
 
 FORMAT = "mdfp-corpus"
@@ -55,6 +55,19 @@ class ShardEntry:
 
 
 @dataclass(frozen=True)
+class OriginTerms:
+    """A data set that samples of a source were taken from: its terms hold for them too."""
+
+    origin: Annotated[str, "id of the data set"]
+    title: Annotated[str, "its name"]
+    what: Annotated[str, "what was taken over: images, labels or both"]
+    license: Annotated[str, "SPDX id, LicenseRef-<name>, or LicenseRef-unstated"]
+    url: Annotated[str | None, "page of the data set"]
+    citation: Annotated[tuple[str, ...], "works to cite, a line each"]
+    cases: Annotated[tuple[str, ...], "patterns of the cases that may have come from it; none: any"] = ()
+
+
+@dataclass(frozen=True)
 class SourceTerms:
     """Under which terms a source's samples came, and whom to cite."""
 
@@ -63,6 +76,88 @@ class SourceTerms:
     license: Annotated[str, "SPDX id, or own-data"]
     url: Annotated[str | None, "page of the data set"]
     citation: Annotated[tuple[str, ...], "works to cite, a line each"]
+    origins: Annotated[tuple[OriginTerms, ...], "data sets that its samples were taken from"] = ()
+
+
+@dataclass(frozen=True)
+class TermsException:
+    """Samples of a source that were taken although the recipe's terms refuse them."""
+
+    source: Annotated[str, "id of the source"]
+    license: Annotated[str, "their licence, or several joined by AND"]
+    samples: Annotated[int, "how many"]
+    refused: Annotated[str, "what the terms have against it"]
+    reason: Annotated[str, "on what ground they were taken, as the recipe says"]
+
+
+@dataclass(frozen=True)
+class SamplingCap:
+    """The most that a source may take of an epoch: a share or a number."""
+
+    source: Annotated[str, "id of the source"]
+    share: Annotated[float | None, "of the places of an epoch; null where it is a number"]
+    samples: Annotated[int | None, "places; null where it is a share"]
+
+
+@dataclass(frozen=True)
+class SamplingCell:
+    """The samples of one source in one group."""
+
+    source: Annotated[str, "id of the source"]
+    group: Annotated[str, "source, modality or anatomy"]
+    samples: Annotated[int, "samples of the split"]
+    weight: Annotated[float, "share of an epoch, caps applied"]
+
+
+@dataclass(frozen=True)
+class SourceAnatomy:
+    """The anatomy of a source whose files do not state it."""
+
+    source: Annotated[str, "id of the source"]
+    anatomy: Annotated[str, "as the recipe says"]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How often what comes up in an epoch of a split: the rule, and the numbers that follow from it."""
+
+    split: Annotated[str, "the split that it holds for: train"]
+    by: Annotated[str, "what the groups are: source, modality or anatomy"]
+    exponent: Annotated[float, "a group of n samples weighs n to this power: 1 proportional, 0 equal"]
+    caps: Annotated[tuple[SamplingCap, ...], "the most that a source may take"]
+    cells: Annotated[tuple[SamplingCell, ...], "the numbers that readers use"]
+    anatomy: Annotated[tuple[SourceAnatomy, ...], "of sources whose files do not state it"] = ()
+
+
+@dataclass(frozen=True)
+class SiteEntry:
+    """One site of a corpus: what `mdfp.open(url, site=...)` gives."""
+
+    site: Annotated[str, "its name"]
+    samples: Annotated[int, "its samples"]
+    groups: Annotated[int, "its patients, those that cannot be told apart counted once"]
+    train: Annotated[int, "samples of the train split"]
+    val: Annotated[int, "samples of the val split"]
+    test: Annotated[int, "samples of the test split"]
+
+
+@dataclass(frozen=True)
+class MovedGroup:
+    """A patient whose samples come from several sites: all of them are in the view of one."""
+
+    group: Annotated[str, "pseudonym of the group"]
+    site: Annotated[str, "the site that has it"]
+    others: Annotated[tuple[str, ...], "the sites that do not have it any more"]
+    samples: Annotated[int, "samples that came from the others"]
+
+
+@dataclass(frozen=True)
+class Sites:
+    """The corpus divided into sites that share no patient."""
+
+    by: Annotated[str, "what a site is: source, or the field site of a sample"]
+    sites: Annotated[tuple[SiteEntry, ...], "by name"]
+    moved: Annotated[tuple[MovedGroup, ...], "patients of several sites, and where they went"]
 
 
 @dataclass(frozen=True)
@@ -121,6 +216,10 @@ class Manifest:
     splits: Annotated[tuple[SplitTotal, ...], "per split"]
     holes: Annotated[tuple[HoleCount, ...], "planned samples that could not be made, all generations"]
     terms: Annotated[tuple[SourceTerms, ...], "terms and citations per source"]
+    profile: Annotated[tuple[str, ...], "profiles that the terms fit: commercial, redistributable, research-only"] = ()
+    exceptions: Annotated[tuple[TermsException, ...], "samples that were taken although the terms refuse them"] = ()
+    sampling: Annotated[Sampling | None, "how often what comes up in an epoch; null: each sample once"] = None
+    sites: Annotated[Sites | None, "views of one site each; null: none were asked for"] = None
 
     @property
     def samples(self) -> int:
@@ -130,6 +229,21 @@ class Manifest:
     def path(self) -> str:
         """Where it lies below the corpus."""
         return manifest_path(self.number)
+
+
+_OPTIONAL = ("profile", "exceptions", "sampling", "sites")
+
+
+def dump(manifest: Manifest) -> bytes:
+    """The bytes of a manifest's file. What a corpus does not have is left out, as it was before there was any of it."""
+    content = canonical.plain(manifest)
+    for name in _OPTIONAL:
+        if not content[name]:
+            del content[name]
+    for terms in content["terms"]:
+        if not terms["origins"]:
+            del terms["origins"]
+    return canonical.pretty(content)
 
 
 def manifest_path(number: int) -> str:

@@ -8,11 +8,18 @@
     for sample in data:
         sample["image.ct.b2nd"], sample["label.base.b2nd"], sample["json"]
 
+A tar reader takes whole shards, each sample once. Where the corpus has a sampling plan, or is the view of one site, a stage
+of the pipeline takes each sample as often as it is due in an epoch of the loader, and leaves out what is not in the view:
+
+    data = wds.WebDataset(shard_urls(corpus, "train")).compose(sampled(corpus, "train", seed=0, epoch=3)).decode(decoder)
+
 Nothing of webdataset is imported here.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from mdfp.codecs import VolumeCodec
@@ -35,8 +42,33 @@ def decoder(key: str, data: bytes) -> Any:
     return VolumeCodec().decode(data) if key.endswith(f".{VolumeCodec.extension}") else None
 
 
+def sampled(
+    corpus: Corpus, split: str, *, seed: int = 0, epoch: int = 0
+) -> Callable[[Iterable[dict[str, Any]]], Iterator[dict[str, Any]]]:
+    """A stage that hands each sample on as often as it comes up in an epoch of `corpus.loader(split, seed=seed)`.
+
+    Each worker may have its own shards: what a sample is due does not depend on who reads it. Samples of the stream that
+    are not in the corpus, as it was opened, are left out.
+
+    Raises:
+        UsageError: a split without samples, or a sampling plan that leaves none.
+    """
+    loader = corpus.loader(split, seed=seed)
+    keys = corpus.table["key"].to_pylist()
+    due = Counter(keys[row] for row in loader.order(epoch))
+
+    def stage(samples: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        for sample in samples:
+            for _ in range(due[sample["__key__"]]):
+                yield dict(sample)
+
+    return stage
+
+
 def shard_urls(corpus: Corpus, split: str) -> list[str]:
-    """The shards of a split in order, as URLs for a tar reader.
+    """The shards of a split in order, as URLs for a tar reader; of the view of a site those that hold some of its samples.
+
+    A shard may hold samples of other sites too: see `sampled`.
 
     Raises:
         UsageError: no such split.

@@ -20,6 +20,7 @@ from transforms.plan import files, planner
 from transforms.plan.history import load_holes
 from transforms.plan.planner import Plan, Selection
 from transforms.plan.published import load as load_published
+from transforms.views import changed
 
 MEMORY_FACTOR = 6
 """Peak bytes of a worker per voxel of its largest case: the inflated int16 image, its mask, and both as stored."""
@@ -30,7 +31,9 @@ class NothingToBuildError(MdfpError):
 
 
 def plan(workspace: Workspace, selection: Selection, console: Console) -> Plan:
-    """Make the plan of the next generation and write it; one without shards is not written where something is published.
+    """Make the plan of the next generation and write it.
+
+    One without shards is written where the recipe asks for other views of what is published, else not.
 
     Raises:
         UsageError: there is no inventory yet, or the recipe does not fit what is published.
@@ -53,6 +56,8 @@ def plan(workspace: Workspace, selection: Selection, console: Console) -> Plan:
     if not made.shards:
         if published is None:
             raise NothingToBuildError(_nothing(made))
+        if changed(made.recipe, published.manifest):
+            files.write(made, workspace.corpus)
         return made
     result = validate_plan(
         made.table,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +17,6 @@ from expectations.pictures import PER_SAMPLE, Picture, draw_contact_sheet, draw_
 from expectations.report import ReportData, render
 from expectations.summary import Summary
 from expectations.validate import SampleCheck
-from mdfp import canonical
 from mdfp import manifest as manifests
 from mdfp.corpus import LATEST
 from mdfp.errors import MdfpError
@@ -29,12 +29,19 @@ from pipelines.gate import outcomes_of, require_pass
 from pipelines.pictures import reader
 from pipelines.workspace import Workspace
 from schemas.case import Reject
+from schemas.source import Source
 from transforms import commit, probe
 from transforms import publish as assembly
+from transforms.attribution import attribution
+from transforms.bibtex import citations
+from transforms.census import Census
+from transforms.croissant import IndexFile, croissant
 from transforms.plan.planner import Plan
 from transforms.plan.published import Published, newest_number
 from transforms.plan.published import load as load_published
+from transforms.plan.terms import spelled_out
 from transforms.store import CorpusStore
+from transforms.views import changed
 
 FINDINGS = "findings.parquet"
 """What was noticed while the files of the newest corpus were read, below the corpus."""
@@ -81,7 +88,7 @@ def publish(workspace: Workspace, built: Built, console: Console) -> PublishedCo
     if published and published.manifest.plan_id == plan.plan_id:
         complete(workspace, console)
         return PublishedCorpus(published.manifest, rejects, new=False)
-    if not built.samples and published:
+    if not built.samples and published and not changed(plan.recipe, published.manifest):
         console.remark("no new samples: nothing to publish")
         return PublishedCorpus(published.manifest, rejects, new=False)
     withdrawal.refuse_stale(store, plan, published)
@@ -104,14 +111,21 @@ def publish(workspace: Workspace, built: Built, console: Console) -> PublishedCo
             workspace.recipe,
             workspace.sources,
             published,
+            checked.census,
         )
         number = manifest.number
         index_rows.create(todo, Path(scratch), store)
-    created = commit.create_bytes(canonical.pretty(manifest), store, manifests.manifest_path(number))
-    if not created and store.read(manifests.manifest_path(number)) != canonical.pretty(manifest):
+    created = commit.create_bytes(manifests.dump(manifest), store, manifests.manifest_path(number))
+    if not created and store.read(manifests.manifest_path(number)) != manifests.dump(manifest):
         raise LostRaceError(f"manifest {number} was published by another run meanwhile; run again to continue from it")
     _write_surroundings(workspace, plan, manifest, checked, rejects)
     return PublishedCorpus(manifest, rejects, new=created)
+
+
+def views_changed(workspace: Workspace, plan: Plan) -> bool:
+    """Whether there is a corpus, and the plan's recipe asks for other views of it: sampling, sites, what it says of itself."""
+    published = load_published(workspace.corpus)
+    return published is not None and changed(plan.recipe, published.manifest)
 
 
 @dataclass(frozen=True)
@@ -121,6 +135,7 @@ class _Checked:
     result: ValidationResult
     summary: Summary
     passed: index_rows.Passed
+    census: Census
 
 
 def _check(
@@ -132,14 +147,15 @@ def _check(
     scratch: Path | None,
 ) -> _Checked:
     check = SampleCheck(plan.palette, newest, workspace.recipe)
-    passed = index_rows.Passed()
+    passed, census = index_rows.Passed(), Census(workspace.recipe)
     earlier: list[pa.Array] = []
     for chunk, table in zip(todo, index_rows.walk(todo, passed, scratch), strict=True):
         check.add(table)
+        census.add(table)
         if chunk.entry is None:
             earlier.append(table["case_id"].combine_chunks())
     planned = pc.unique(pa.concat_arrays([plan.placed["case_id"].combine_chunks(), *earlier]))
-    return _Checked(check.finish(holes, planned), check.summary, passed)
+    return _Checked(check.finish(holes, planned), check.summary, passed, census)
 
 
 def _newest(published: Published | None) -> int:
@@ -180,9 +196,24 @@ def _write_surroundings(
     commit.replace(assembly.table_bytes(Reject, rejects), store, assembly.rejects_path(manifest.number))
     if newest_number(store) > manifest.number:
         return  # what is not numbered speaks of the newest manifest, whose publish writes it
-    commit.replace(assembly.attribution(manifest).encode(), store, "ATTRIBUTION.md")
+    _write_papers(plan, manifest, checked.census, store)
     write_report(workspace, plan, manifest, checked, rejects)
     commit.replace(f"{manifest.number}\n".encode(), store, LATEST)
+
+
+def _write_papers(plan: Plan, manifest: Manifest, census: Census, store: CorpusStore) -> None:
+    """Write what goes with a corpus that is handed on: ATTRIBUTION.md, citations.bib, croissant.json."""
+    known = spelled_out({name: Source.model_validate(content) for name, content in plan.sources.items()})
+    commit.replace(attribution(manifest, census, known).encode(), store, "ATTRIBUTION.md")
+    commit.replace(citations(manifest).encode(), store, "citations.bib")
+    indexes = [_index_file(store, entry.path) for entry in manifest.indexes]
+    commit.replace(croissant(manifest, census, indexes), store, "croissant.json")
+
+
+def _index_file(store: CorpusStore, path: str) -> IndexFile:
+    local = store.local(path)
+    data = local.read_bytes() if local is not None else store.read(path)
+    return IndexFile(path, len(data), hashlib.sha256(data).hexdigest())
 
 
 def write_report(

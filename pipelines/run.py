@@ -9,7 +9,7 @@ from pipelines.build import BuildOptions, Built, build
 from pipelines.console import Console, megabytes
 from pipelines.inventory import Taken, take_inventory
 from pipelines.plan import describe, plan
-from pipelines.publish import LostRaceError, PublishedCorpus, complete, publish
+from pipelines.publish import LostRaceError, PublishedCorpus, complete, publish, views_changed
 from pipelines.runner import Engine
 from pipelines.workspace import Workspace
 from transforms.plan.planner import Selection
@@ -63,11 +63,11 @@ def _from_plan(
     drift.look(workspace.corpus, taken.folder, taken.table.deciding, workspace.sources, console)
     made = plan(workspace, selection, console)
     describe(made, engine.workers, console)
-    if not made.shards:
+    if not made.shards and not views_changed(workspace, made):
         complete(workspace, console)
         console.say("plan: nothing new to build")
         return None
-    built = build(workspace, made, engine, options, console)
+    built = build(workspace, made, engine, options, console) if made.shards else Built(made, ())
     console.say(
         f"build: {built.samples} samples and {len(built.holes)} holes in {len(built.markers)} shards, {megabytes(built.bytes)}"
     )

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mdfp import arrow, canonical, index
@@ -36,6 +38,8 @@ from schemas.plan import Marker, ShardPlan
 from schemas.reasons import Reason
 from transforms import commit, probe
 from transforms import withdrawn as tombstones
+from transforms.build_shards import recipe_of
+from transforms.census import Census
 from transforms.plan import files
 from transforms.plan.files import PlanReader
 from transforms.plan.published import newest_number
@@ -44,6 +48,7 @@ from transforms.rewrite import check_sha256, without
 from transforms.rows import made_digest, read_rows, read_samples, write_rows
 from transforms.shard import marker_path, read_marker
 from transforms.store import CorpusStore
+from transforms.views import recounted
 from transforms.withdraw import reduced, shard_of, superseded, taken_back
 from transforms.withdrawn import Withdrawal, Withdrawn
 
@@ -204,10 +209,24 @@ def _publish_without(corpus: CorpusStore, withdrawn: Withdrawn, scratch: Path | 
     pairs = set(zip(left["split"].to_pylist(), left["patient"].to_pylist(), strict=True))
     patients = Counter(str(split) for split, _ in pairs)
     new = reduced(manifest, shards, indexes, Counter(str(s) for s in hit["source"].to_pylist()), patients)
-    data = canonical.pretty(new)
+    new = _recounted(corpus, new)
+    data = manifests.dump(new)
     if not commit.create_bytes(data, corpus, new.path()) and corpus.read(new.path()) != data:
         raise LostRaceError(f"manifest {new.number} was published by another run meanwhile")
     return hit.num_rows, sum(s is not None for s in shards.values())
+
+
+def _recounted(corpus: CorpusStore, manifest: Manifest) -> Manifest:
+    """The manifest with its sampling plan, sites and exceptions counted anew, where it has any."""
+    if not (manifest.sampling or manifest.sites or manifest.exceptions):
+        return manifest
+    recipe = recipe_of(json.loads(manifest.recipe))
+    census = Census(recipe)
+    live = pa.array([s.path for s in manifest.shards], pa.string())
+    for entry in manifest.indexes:
+        table = _table(corpus, entry.path)
+        census.add(table.filter(pc.is_in(table["shard"], value_set=live)))
+    return recounted(manifest, recipe, census)
 
 
 def _by_shard(records: Sequence[Sample]) -> list[tuple[str, list[Sample]]]:

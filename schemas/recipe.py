@@ -16,9 +16,11 @@ from pydantic import (
 )
 
 from mdfp.errors import UsageError
-from schemas import licenses, ontology, yaml_file
+from schemas import ontology, yaml_file
 from schemas.place import Access, OutAccess
 from schemas.policy import Policy
+from schemas.terms_gate import TermsGate
+from schemas.views import About, Sampling, Sites, unset
 
 MODALITIES = tuple("CT MR PT NM US CR DX MG XA RF XR OP OPT DMS SM GM ES XC OT".split())  # noqa: SIM905 (easier to read)
 """Modality codes a recipe may name."""
@@ -55,18 +57,6 @@ class SourceUse(_Model):
         # Left out where it is not asked for, as in plans and manifests written before there were images over time.
         content = handler(self)
         return {k: v for k, v in content.items() if k != "temporal" or v is not None}
-
-
-class TermsGate(_Model):
-    """Whose terms are acceptable. Fails closed."""
-
-    accept: tuple[str, ...] = Field(description="SPDX ids, LicenseRef-…, own-data")
-    unknown: Literal["refuse", "accept"] = Field("refuse", description="what to do with a source that states no terms")
-
-    @field_validator("accept")
-    @classmethod
-    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(licenses.check(v) for v in value)
 
 
 class PlaneSpacing(_Model):
@@ -296,6 +286,11 @@ class Recipe(_Model):
         description="images over time: refuse; keep, one image of axes tzyx; split, each time point a case of its own",
     )
     duplicates: Literal["drop", "keep"] = Field("drop", description="what to do with samples of equal pixels")
+    sampling: Sampling | None = Field(None, description="how often readers see what in an epoch of the train split")
+    sites: Sites | None = Field(None, description="a view for each site, patients disjoint: {by: source} or {by: site}")
+    about: About | None = Field(
+        None, description="what croissant.json says of it: description, url, creators, published"
+    )
     out_access: OutAccess = Field(
         OutAccess(), description="how the bucket of out is entered: {requester_pays:, preconditions:}"
     )
@@ -307,6 +302,17 @@ class Recipe(_Model):
             raise ValueError(f"sources named twice: {sorted(twice)}")
         if isinstance(self.splits.test, HeldOut) and (strange := set(self.splits.test.sources) - set(ids)):
             raise ValueError(f"splits.test.sources names {sorted(strange)}, which sources: does not take")
+        named = {"terms.override": [o.source for o in self.terms.override]}
+        if self.sampling:
+            named |= {"sampling.caps": list(self.sampling.caps), "sampling.anatomy": list(self.sampling.anatomy)}
+        for where, those in named.items():
+            if strange := set(those) - set(ids):
+                raise ValueError(f"{where} names {sorted(strange)}, which sources: does not take")
+        shares = [cap for cap in self.sampling.caps.values() if isinstance(cap, float)] if self.sampling else []
+        if len(shares) == len(ids) and sum(shares) < 1:
+            raise ValueError(
+                f"sampling.caps leaves {1 - sum(shares):.0%} of an epoch to nobody; leave one source without a cap, or raise one"
+            )
         return self
 
     def temporal_of(self, source: str) -> Temporal:
@@ -323,7 +329,7 @@ class Recipe(_Model):
             del content["policy"]  # as in recipes written before there was one
         if self.temporal == "refuse":
             del content["temporal"]  # likewise
-        return dict(content)
+        return unset(content)
 
 
 def load(path: str | Path) -> Recipe:

@@ -21,10 +21,11 @@ from pydantic import (
 )
 
 from mdfp.errors import UsageError
-from schemas import licenses, ontology, patterns, segment_names, yaml_file
+from schemas import ontology, patterns, segment_names, yaml_file
 from schemas.policy import Risk
 from schemas.suggest import nearest
 from schemas.table_layout import STRUCTURE_FIELD, FolderLabel, FoldersLayout, TableLayout
+from schemas.terms import DataOrigin, Terms
 from schemas.values import colours_as_text, ranges_as_numbers
 
 Origin = Literal["expert", "model", "consensus", "pseudo", "unknown"]
@@ -42,21 +43,6 @@ def _pattern(value: str) -> str:
 
 Pattern = Annotated[str, BeforeValidator(_pattern)]
 """A path below the source's root, with named fields; see `schemas.patterns`."""
-
-
-class Terms(_Model):
-    """Under which terms the data may be used."""
-
-    license: str | None = Field(
-        None, description="SPDX id, LicenseRef-<name>, or own-data; leave out when none is stated"
-    )
-    url: str | None = Field(None, description="page where the terms stand")
-    citation: tuple[str, ...] = Field((), description="works to cite")
-
-    @field_validator("license")
-    @classmethod
-    def _known(cls, value: str | None) -> str | None:
-        return None if value is None else licenses.check(value)
 
 
 class Person(_Model):
@@ -393,6 +379,9 @@ class Source(_Model):
     title: str = Field(description="the data set's own name")
     catalog: str | None = Field(None, description="id in the catalog of data sets")
     terms: Terms = Field(Terms(), description="under which terms it came")
+    origins: tuple[DataOrigin, ...] = Field(
+        (), description="data sets that cases of this one were taken from: their terms hold for these cases too"
+    )
     public_ids: bool = Field(
         False, description="whether its file and case names are public and may appear in keys and reports"
     )
@@ -443,7 +432,15 @@ class Source(_Model):
     def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # Left out where none are named: plans of manifests without them read as they did.
         content = handler(self)
-        return {k: v for k, v in content.items() if k != "risks" or v}
+        return {k: v for k, v in content.items() if k not in ("risks", "origins") or v}
+
+    @field_validator("origins")
+    @classmethod
+    def _origins_once(cls, value: tuple[DataOrigin, ...]) -> tuple[DataOrigin, ...]:
+        ids = [o.id for o in value]
+        if twice := sorted({i for i in ids if ids.count(i) > 1}):
+            raise ValueError(f"origins named twice: {twice}")
+        return value
 
     @model_validator(mode="after")
     def _tables_exist(self) -> Source:

@@ -21,6 +21,7 @@ from schemas.policy import NOTHING, Policy
 from schemas.reasons import Reason
 from schemas.recipe import Geometry, Limits, Temporal
 from schemas.source import Source
+from schemas.terms import license_of
 from transforms.annotated import annotated, check_policy, text_records
 from transforms.estimate import ArrayCost, estimate
 from transforms.flat import is_flat
@@ -163,7 +164,7 @@ def inventory_case(
         age_years=told.age_years,
         site=told.site,
         split=assigned_split(source, files.name, files.split),
-        license=source.terms.license,
+        license=license_of(source.terms, source.origins, files.name),
         images=tuple(images),
         labels=labels.labels,
         annotations=told.annotations,

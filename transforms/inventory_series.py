@@ -15,6 +15,7 @@ from schemas.policy import NOTHING, Policy
 from schemas.reasons import Reason
 from schemas.recipe import Geometry, Limits, Temporal
 from schemas.source import DicomLayout, ImageChannel, Source, label_names
+from schemas.terms import license_of
 from transforms.annotated import check_policy
 from transforms.estimate import ArrayCost, estimate
 from transforms.inventory import (
@@ -342,7 +343,7 @@ def _case(
         age_years=instance.age_years,
         site=None,
         split=assigned_split(source, volume.of, None),
-        license=source.terms.license,
+        license=license_of(source.terms, source.origins, volume.of),
         images=(image,),
         labels=found.labels,
         annotations=annotations,

@@ -14,14 +14,15 @@ from mdfp import arrow, canonical, index
 from mdfp import manifest as manifests
 from mdfp.manifest import HoleCount, IndexEntry, Manifest, ShardEntry, SourceTerms, SplitTotal
 from schemas.case import Reject
+from schemas.licenses import UNSTATED
 from schemas.plan import Marker
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
 from schemas.source import Source
-from transforms import environment
+from transforms import environment, views
+from transforms.census import Census
 from transforms.plan.planner import Plan
 from transforms.plan.published import Published
-from transforms.plan.terms import UNSTATED
 
 SPLIT_ORDER = ("train", "val", "test")
 
@@ -59,6 +60,7 @@ def assemble(
     recipe: Recipe,
     sources: Mapping[str, Source],
     published: Published | None,
+    census: Census | None = None,
 ) -> Manifest:
     """The manifest of a built plan.
 
@@ -70,6 +72,10 @@ def assemble(
         recipe: the recipe, for the label space.
         sources: their manifests, for terms.
         published: the parent, or None for the first.
+        census: counts of all samples, earlier generations included; None leaves out what is made of them.
+
+    Raises:
+        UsageError: the caps of the sampling plan leave places to nobody.
     """
     number = plan.generation
     shards = list(published.manifest.shards) if published else []
@@ -104,6 +110,12 @@ def assemble(
         splits=tuple(_total(split, shards, patients.get(split, 0)) for split in SPLIT_ORDER),
         holes=tuple(HoleCount(source, reason, count) for (source, reason), count in sorted(holes.items())),
         terms=_terms(sources, published),
+        profile=recipe.terms.profile,
+        exceptions=views.exceptions_of(recipe, sources, census, published.manifest.exceptions if published else ())
+        if census
+        else (),
+        sampling=views.sampling_of(recipe.sampling, census) if census else None,
+        sites=census.sites.result() if census and census.sites else None,
     )
 
 
@@ -124,19 +136,10 @@ def _terms(sources: Mapping[str, Source], published: Published | None) -> tuple[
     terms = {t.source: t for t in published.manifest.terms} if published else {}
     for source in sources.values():
         t = source.terms
-        terms[source.id] = SourceTerms(source.id, source.title, t.license or UNSTATED, t.url, t.citation)
+        terms[source.id] = SourceTerms(
+            source.id, source.title, t.license or UNSTATED, t.url, t.citation, views.origins_of(source)
+        )
     return tuple(terms[k] for k in sorted(terms))
-
-
-def attribution(manifest: Manifest) -> str:
-    """ATTRIBUTION.md: whose data this is, under which terms, and whom to cite."""
-    lines = [f"# Attribution of the corpus {manifest.corpus}, manifest {manifest.number}", ""]
-    for terms in manifest.terms:
-        lines += [f"## {terms.title}", "", f"- source: `{terms.source}`", f"- licence: {terms.license}"]
-        lines += [f"- page: {terms.url}"] if terms.url else []
-        lines += [f"- cite: {work}" for work in terms.citation]
-        lines.append("")
-    return "\n".join(lines)
 
 
 def all_rejects(plan: Plan, markers: Sequence[Marker]) -> list[Reject]:

@@ -236,3 +236,10 @@ def test_every_source_cites_and_links_and_uses_patterns_with_fields(source_id):
     assert bool(source.terms.citation) != (source_id in WITHOUT_CITATION)
     for pattern in re.findall(r"path='([^']+)'", repr(source.layout)):
         assert patterns.fields(pattern)
+
+
+def test_an_origin_that_is_a_source_too_has_the_terms_that_its_manifest_states():
+    known = {s.id: s for s in map(sources.load, sources.ids())}
+    told = {(o.id, o.terms.license) for s in known.values() for o in s.origins if o.id in known}
+    assert told
+    assert told == {(name, known[name].terms.license) for name, _ in told}

@@ -23,7 +23,6 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from mdfp import canonical
 from mdfp import manifest as manifests
 from mdfp.errors import MdfpError
 from mdfp.tar import TarMember, TarWriter
@@ -233,7 +232,7 @@ class Simulation:
     def _said(self, manifest: manifests.Manifest) -> None:
         """A driver that says that it published has."""
         path = f"{CORPUS}/{manifests.manifest_path(manifest.number)}"
-        if self.store.objects.get(path) != canonical.pretty(manifest):
+        if self.store.objects.get(path) != manifests.dump(manifest):
             self.history.violations.append(f"a driver said that it published {path}, and did not")
 
     def _repair(self) -> None:

@@ -232,11 +232,14 @@ def test_a_killed_publish_is_finished_by_the_next_run(corpus, make_workspace, co
         "findings.parquet",
         "contact-sheet.png",
         "ATTRIBUTION.md",
+        "citations.bib",
+        "croissant.json",
         "rejects/000001.parquet",
     ):
         (out / name).unlink()
     complete(make_workspace(out), console)
-    for name in ("LATEST", "ATTRIBUTION.md", "rejects/000001.parquet", "findings.parquet", "contact-sheet.png"):
+    papers = ("ATTRIBUTION.md", "citations.bib", "croissant.json")
+    for name in ("LATEST", *papers, "rejects/000001.parquet", "findings.parquet", "contact-sheet.png"):
         assert (out / name).read_bytes() == (corpus.folder / name).read_bytes()
     assert (out / "report.html").exists()
 

@@ -166,10 +166,13 @@ def make_plan(
         withdrawn: what was taken back for good.
 
     Raises:
-        UsageError: the corpus was built by another recipe or with another patient key; nothing to choose from.
+        UsageError: the corpus was built by another recipe or with another patient key, or holds samples that the recipe's
+            profile refuses; nothing to choose from.
     """
     found = inventory.table() if isinstance(inventory, Inventory) else inventory
     _check_continues(recipe, found.patient_key, published)
+    if published is not None and recipe.terms.profile:
+        terms.require_fitting(terms.Compiler(recipe.terms, sources), recipe.corpus, published.licenses())
     key = recipe.splits.key or recipe.corpus
     table = found.deciding.sort_by("case_id")
     cases = _candidates(table)
@@ -392,6 +395,7 @@ def _selected(
     verdicts: dict[str, tuple[Reason, str]] = {}
     taken: dict[str, int] = {}
     excluded = {(use.id, name) for use in recipe.sources for name in use.exclude}
+    gate = terms.Compiler(recipe.terms, sources)
     for case in cases:
         verdict: tuple[Reason, str] | None = None
         if withdrawn.has(case):
@@ -406,7 +410,7 @@ def _selected(
         ):
             verdict = Reason.EXCLUDED, "excluded by the recipe"
         else:
-            verdict = terms.gate(case.license, recipe.terms)
+            verdict = gate.verdict(case.source, case.license)
         if verdict is None and case.case_id in known_holes:
             verdict = known_holes[case.case_id].verdict()
         if verdict is None and selection.limit is not None:

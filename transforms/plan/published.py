@@ -67,6 +67,10 @@ class Published:
         """Samples of each source."""
         return Counter(self._column("source"))
 
+    def licenses(self) -> Counter[tuple[str, str]]:
+        """Samples of each source under each licence."""
+        return Counter(zip(self._column("source"), self._column("license"), strict=True))
+
     def _column(self, name: str) -> list[str]:
         if name not in self._columns:
             self._columns[name] = [v for table in self.batches([name]) for v in table[name].to_pylist()]
