@@ -77,7 +77,7 @@ def normalise_image(
     modality = case_image.modality
     done: list[str] = []
     warnings: list[str] = []
-    canonical = _working(canonicalise(volume))
+    canonical = working(canonicalise(volume))
     native_code = geometry.orientation_code(volume.affine_ras)
     if native_code != "RAS":
         done.append(f"axes turned from {native_code} to RAS")
@@ -191,7 +191,7 @@ def grid_record(shape_zyx: tuple[int, int, int], affine_ras: Affine) -> Grid:
     )
 
 
-def _working(canonical: Volume) -> Volume:
+def working(canonical: Volume) -> Volume:
     """A canonical volume whose rows are contiguous and whose scale is positive."""
     if canonical.scale == 0:
         raise ValueError("a volume's scale is zero: readers turn that into 1")
