@@ -1,7 +1,8 @@
 """Which case is which: fingerprints of images, links between cases, and the components they make.
 
-`identity/fingerprints-<digest>.parquet` holds `FingerprintRow`s, `identity/<digest>/cases.parquet` `IdentityRow`s and
-`identity/<digest>/edges.parquet` `IdentityEdge`s. A table of known links has the columns of `IdentityLink`.
+Below a corpus: `identity/fingerprints-<digest>.parquet` holds `FingerprintRow`s, `identity/matches-<digest>.parquet`
+`ImageMatch`es, `identity/cases-<digest>.parquet` `IdentityRow`s and `identity/edges-<digest>.parquet` `IdentityEdge`s;
+`identity/LATEST.json` names the newest of each. A table of known links has the columns of `IdentityLink`.
 """
 
 from __future__ import annotations
@@ -48,6 +49,15 @@ class FingerprintRow:
     voxels_xyz: Annotated[tuple[int, ...], "voxels of the volume along R, A, S; empty where there is no cube"]
     fault: Annotated[Reason | None, "why the case could not be read; else null"]
     detail: Annotated[str, "the same for a person"]
+
+
+@dataclass(frozen=True)
+class ImageMatch:
+    """Two images of different voxels that are one picture. `identity/matches-<digest>.parquet` holds all of a set."""
+
+    hash_a: Annotated[str, "content hash of an image"]
+    hash_b: Annotated[str, "content hash of another, later in the alphabet"]
+    distance: Annotated[float, "1 - the correlation of their fine structure"]
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from schemas.identity import IdentityEdge, Kind
-from transforms.identity.matching import Match
+from schemas.identity import IdentityEdge, ImageMatch, Kind
 
 STAR_ABOVE = 32
 """Of more cases than this that have an image in common each is tied to the first alone, and not to each other."""
@@ -96,7 +95,7 @@ class Graph:
         return result
 
 
-def build(nodes: Iterable[Node], matches: Iterable[Match], links: Iterable[IdentityEdge] = ()) -> Graph:
+def build(nodes: Iterable[Node], matches: Iterable[ImageMatch], links: Iterable[IdentityEdge] = ()) -> Graph:
     """The graph of these cases. It does not depend on the order in which anything is given.
 
     Args:

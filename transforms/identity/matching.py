@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from schemas.identity import ImageMatch
 from transforms.identity.align import Prepared, likeness, prepare
 from transforms.identity.fingerprint import CODE_BITS
 from transforms.identity.near_codes import Pairs, near_pairs
@@ -29,16 +30,6 @@ CubesOf = Callable[[Rows], pa.Table]
 
 
 @dataclass(frozen=True)
-class Match:
-    """Two images that are one."""
-
-    hash_a: str
-    hash_b: str
-    distance: float
-    """1 - correlation of fine structure."""
-
-
-@dataclass(frozen=True)
 class Matched:
     """What comparing found.
 
@@ -47,7 +38,7 @@ class Matched:
         candidates: pairs whose cubes were compared.
     """
 
-    matches: tuple[Match, ...]
+    matches: tuple[ImageMatch, ...]
     candidates: int
 
 
@@ -68,13 +59,13 @@ def match(hashes: Sequence[str | None], codes: Sequence[bytes | None], cubes_of:
     rows = np.array(sorted(first.values()), np.int64)
     packed = np.frombuffer(b"".join(codes[r] or b"" for r in rows.tolist()), np.uint8).reshape(-1, CODE_BITS // 8)
     pairs = rows[near_pairs(packed, RADIUS)]
-    found: list[Match] = []
+    found: list[ImageMatch] = []
     for start in range(0, len(pairs), BLOCK):
         block = pairs[start : start + BLOCK]
         for (a, b), distance in zip(block.tolist(), _distances(block, cubes_of), strict=True):
             if distance is not None:
                 one, other = sorted((str(hashes[a]), str(hashes[b])))
-                found.append(Match(one, other, distance))
+                found.append(ImageMatch(one, other, distance))
     return Matched(tuple(sorted(found, key=lambda m: (m.hash_a, m.hash_b))), len(pairs))
 
 
