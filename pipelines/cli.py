@@ -1,4 +1,4 @@
-"""The builder's command line: `python -m pipelines init|inspect|inventory|fingerprint|plan|build|publish|run|status|cancel|repair|withdraw|gc|demo`.
+"""The builder's command line: `python -m pipelines init|inspect|inventory|fingerprint|plan|build|publish|run|…` (--help: all).
 
 Exit codes: 0 done; 1 the run failed or a gate did not pass; 2 wrong use, nothing was done; 3 cancelled on request; 130
 interrupted.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from schemas.identity import ImageMatch
-from transforms.identity.align import Prepared, likeness, prepare
+from transforms.identity.align import likeness, prepare
 from transforms.identity.fingerprint import CODE_BITS
 from transforms.identity.near_codes import Pairs, near_pairs
 from transforms.identity.thumbnail import CELLS, Thumbnail
@@ -20,8 +20,11 @@ from transforms.identity.thumbnail import CELLS, Thumbnail
 RADIUS = 31
 """Bits of 256 in which the codes of candidates may differ. One word of 16 bits then differs in one bit at most."""
 
-BLOCK = 20_000
-"""Candidates that are compared together: bounds the cubes that are in memory."""
+READ_PAIRS = 32_768
+"""Candidates whose cubes are read together: 900 MB at most."""
+
+BLOCK = 4096
+"""Candidates that are compared together: bounds the cubes that are in memory, 120 kB each when they are prepared."""
 
 Rows = npt.NDArray[np.int64]
 
@@ -60,8 +63,8 @@ def match(hashes: Sequence[str | None], codes: Sequence[bytes | None], cubes_of:
     packed = np.frombuffer(b"".join(codes[r] or b"" for r in rows.tolist()), np.uint8).reshape(-1, CODE_BITS // 8)
     pairs = rows[near_pairs(packed, RADIUS)]
     found: list[ImageMatch] = []
-    for start in range(0, len(pairs), BLOCK):
-        block = pairs[start : start + BLOCK]
+    for start in range(0, len(pairs), READ_PAIRS):
+        block = pairs[start : start + READ_PAIRS]
         for (a, b), distance in zip(block.tolist(), _distances(block, cubes_of), strict=True):
             if distance is not None:
                 one, other = sorted((str(hashes[a]), str(hashes[b])))
@@ -72,22 +75,23 @@ def match(hashes: Sequence[str | None], codes: Sequence[bytes | None], cubes_of:
 def _distances(pairs: Pairs, cubes_of: CubesOf) -> list[float | None]:
     """Distance of each pair that is one image; None for others."""
     needed = np.unique(pairs)
-    cubes = thumbnails(cubes_of(needed))
+    cubes = cubes_of(needed)
     place = np.searchsorted(needed, pairs)
-    cut = np.array_split(np.arange(len(pairs)), max(1, len(pairs) // 256))
-
-    def compare(part: Rows) -> list[float | None]:
-        last: tuple[int, Prepared] | None = None
-        result: list[float | None] = []
-        for a, b in place[part].tolist():
-            if last is None or last[0] != a:  # pairs are sorted: the first of them stays for a while
-                last = a, prepare(cubes[a])
-            seen = likeness(last[1], prepare(cubes[b]))
-            result.append(round(max(0.0, 1.0 - seen.score), 6) if seen.same_image else None)
-        return result
-
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        return [d for part in pool.map(compare, cut) for d in part]
+        return [d for at in range(0, len(place), BLOCK) for d in _compared(place[at : at + BLOCK], cubes, pool)]
+
+
+def _compared(pairs: Pairs, cubes: pa.Table, pool: ThreadPoolExecutor) -> Iterator[float | None]:
+    """The same for pairs of rows of `cubes`, each of which is prepared once."""
+    needed = np.unique(pairs)
+    prepared = list(pool.map(prepare, thumbnails(cubes.take(pa.array(needed)))))
+
+    def compare(part: Pairs) -> list[float | None]:
+        found = (likeness(prepared[a], prepared[b]) for a, b in part.tolist())
+        return [round(max(0.0, 1.0 - seen.score), 6) if seen.same_image else None for seen in found]
+
+    parts = np.array_split(np.searchsorted(needed, pairs), max(1, len(pairs) // 64))
+    return (distance for part in pool.map(compare, parts) for distance in part)
 
 
 def thumbnails(cubes: pa.Table) -> list[Thumbnail]:

@@ -85,14 +85,16 @@ def _masks(flips: int) -> npt.NDArray[np.uint16]:
     return np.array([sum(1 << bit for bit in bits) for bits in chosen], np.uint16)
 
 
-@intrinsic
-def _ones(typing_context, value):  # type: ignore[no-untyped-def]
+def _count_ones(typing_context: Any, value: Any) -> Any:
     """How many bits of a word are set: one instruction of the CPU."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.ctpop(arguments[0])
 
     return types.uint64(types.uint64), generate
+
+
+_ones: Any = intrinsic(_count_ones)
 
 
 @njit(cache=True, nogil=True)

@@ -10,6 +10,7 @@ Everything is integers, or IEEE arithmetic in a written-out order, so that a vol
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -74,7 +75,7 @@ def thumbnail(volume: Volume, seen: Survey | None = None) -> Thumbnail | None:
     threshold = _body_threshold(counts)
     per_zyx = tuple(np.zeros(n, dtype=np.int64) for n in rows.shape_zyx)
     nz, ny, nx = rows.shape_zyx
-    args = (rows.flat, nz, ny, nx, *rows.steps_zy, *rows.flipped_zyx)
+    args: tuple[Any, ...] = (rows.flat, nz, ny, nx, *rows.steps_zy, *rows.flipped_zyx)
     _project(*args, low, gain, threshold, *per_zyx)
     ends = [_ends(per) for per in per_zyx]
     cells = np.zeros((CELLS, CELLS, CELLS))
