@@ -14,24 +14,29 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
+import pyarrow.parquet as pq
 from numba import njit
 
 from examples.phantom.anatomy import person
 from examples.phantom.scale import SCALES
 from examples.phantom.scan import CT_HU, render, scan_grid
 from examples.phantom.variations import VARIATIONS
+from mdfp import arrow
 from schemas.identity import FingerprintRow
 from transforms.identity.align import likeness, prepare
 from transforms.identity.fingerprint import code_of, fingerprint
 from transforms.identity.matching import RADIUS, match
 from transforms.identity.near_codes import near_pairs
-from transforms.identity.table import table_of
+from transforms.identity.table import ROWS_PER_GROUP, FingerprintFile, Fingerprints, table_of
 from transforms.identity.thumbnail import CELLS
 from transforms.volume import Volume
 
@@ -103,8 +108,8 @@ def recognised(people: int, scale: str) -> dict[str, object]:
     }  # fmt: skip
 
 
-def made_up(count: int, seed: int = 0) -> pa.Table:
-    """Fingerprint rows of made-up bodies; a copy's `detail` names the row that it is a copy of."""
+def write_made_up(count: int, path: Path, seed: int = 0) -> None:
+    """Write fingerprint rows of made-up bodies; a copy's `detail` names the row that it is a copy of."""
     draws = np.random.default_rng(seed)
     originals = round(count * (1 - COPIES))
     registered = round(count * REGISTERED)
@@ -113,30 +118,35 @@ def made_up(count: int, seed: int = 0) -> pa.Table:
     organs[:registered] = organs[0] + draws.normal(0, 0.1, (registered, *organs.shape[1:]))
     organs[:registered, 0] = organs[0, 0]
     knots[:registered] = knots[0] + draws.normal(0, 25, (registered, *knots.shape[1:]))
-    rows: list[FingerprintRow] = []
-    for n in range(count):
-        of = n if n < originals else int(draws.integers(originals))
-        cut = 0.0 if n < originals else draws.uniform(0, 0.08)
-        cells = _cube(organs[of], knots[of], cut) + draws.integers(-2, 3, (CELLS, CELLS, CELLS))
-        packed = np.clip(cells, 0, 255).astype(np.uint8)
-        x, y, z = (float(v) for v in organs[of, 0, 3:6])
-        rows.append(
-            FingerprintRow(
-                source="made-up",
-                case_id=f"c{n:07d}",
-                image="ct",
-                modality="CT",
-                key="",
-                content_hash=f"{n:032x}",
-                code=code_of(packed),
-                cells=packed.tobytes(),
-                box_mm=(round(300 * x, 2), round(200 * y, 2), round(400 * z * (1 - cut), 2)),
-                voxels_xyz=(512, 512, 300),
-                fault=None,
-                detail="" if n < originals else f"c{of:07d}",
-            )
-        )
-    return table_of(rows)
+    with pq.ParquetWriter(path, arrow.arrow_schema(FingerprintRow), compression="zstd") as writer:
+        for start in range(0, count, ROWS_PER_GROUP):
+            numbers = range(start, min(count, start + ROWS_PER_GROUP))
+            writer.write_table(table_of(_made_up(n, organs, knots, draws) for n in numbers))
+
+
+def _made_up(
+    n: int, organs: npt.NDArray[np.float64], knots: npt.NDArray[np.float64], draws: np.random.Generator
+) -> FingerprintRow:
+    originals = len(organs)
+    of = n if n < originals else int(draws.integers(originals))
+    cut = 0.0 if n < originals else draws.uniform(0, 0.08)
+    cells = _cube(organs[of], knots[of], cut) + draws.integers(-2, 3, (CELLS, CELLS, CELLS))
+    packed = np.clip(cells, 0, 255).astype(np.uint8)
+    x, y, z = (float(v) for v in organs[of, 0, 3:6])
+    return FingerprintRow(
+        source="made-up",
+        case_id=f"c{n:07d}",
+        image="ct",
+        modality="CT",
+        key="",
+        content_hash=f"{n:032x}",
+        code=code_of(packed),
+        cells=packed.tobytes(),
+        box_mm=(round(300 * x, 2), round(200 * y, 2), round(400 * z * (1 - cut), 2)),
+        voxels_xyz=(512, 512, 300),
+        fault=None,
+        detail="" if n < originals else f"c{of:07d}",
+    )
 
 
 def _organs(draws: np.random.Generator) -> npt.NDArray[np.float64]:
@@ -185,35 +195,45 @@ def _cube(organs, knots, cut):  # type: ignore[no-untyped-def]
     return out
 
 
-def joined(count: int) -> dict[str, object]:
-    """Join so many fingerprints: seconds, memory, what was found, and whether codes agree with brute force."""
-    table = made_up(count)
-    light = [table[name].to_pylist() for name in ("content_hash", "code", "case_id", "detail")]
-    hashes, codes, ids, of = light
-    cubes = table.select(["cells", "box_mm", "voxels_xyz"])
-    warm = cubes.slice(0, 2)
-    match(hashes[:2], codes[:2], lambda rows: warm.take(pa.array(rows)))  # compiles
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.perf_counter()
-    packed = np.frombuffer(b"".join(codes), np.uint8).reshape(count, -1)
-    near_pairs(packed, RADIUS)
-    code_seconds = time.perf_counter() - start
+def joined(path: Path) -> dict[str, object]:
+    """Join the fingerprints of a file: seconds, memory, what was found, and whether codes agree with brute force."""
+    file = FingerprintFile(str(path), str(path))
+    prints = Fingerprints([file], [np.ones(file.light.num_rows, np.bool_)])
+    hashes, codes, ids, of = (prints.light[n].to_pylist() for n in ("content_hash", "code", "case_id", "detail"))
+    match(hashes[:2], codes[:2], prints.cubes)  # compiles
+    packed = np.frombuffer(b"".join(codes), np.uint8).reshape(len(codes), -1)
     start, cpu = time.perf_counter(), time.process_time()
-    found = match(hashes, codes, lambda rows: cubes.take(pa.array(rows)))
+    found = match(hashes, codes, prints.cubes)
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu
     root = {c: o or c for c, o in zip(ids, of, strict=True)}
     name = dict(zip(hashes, ids, strict=True))
     pairs = [(name[m.hash_a], name[m.hash_b]) for m in found.matches]
-    true = sum(root[a] == root[b] for a, b in pairs)
+    true = [(a, b) for a, b in pairs if root[a] == root[b]]
     copies = {c for c, o in root.items() if c != o}
-    linked = {c for a, b in pairs if root[a] == root[b] for c in (a, b)}
-    sample = np.random.default_rng(1).choice(count, min(count, 300), replace=False)
+    linked = {c for pair in true for c in pair}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    sample = np.random.default_rng(1).choice(len(codes), min(len(codes), 300), replace=False)
     return {
-        "count": count, "seconds": round(seconds, 1), "cpu_seconds": round(cpu_seconds, 1), "seconds_of_codes": round(code_seconds, 1),
-        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024), "peak_before_mb": round(before / 1024),
-        "candidates": found.candidates, "matches": len(pairs), "recall": round(len(copies & linked) / max(1, len(copies)), 5),
-        "precision": round(true / max(1, len(pairs)), 5), "equal_to_brute_force": _agrees(packed, sample),
-    }  # fmt: skip
+        "count": len(codes),
+        "seconds": round(seconds, 1),
+        "cpu_seconds": round(cpu_seconds, 1),
+        "peak_mb": round(peak / 1024),
+        "candidates": found.candidates,
+        "matches": len(pairs),
+        "recall": round(len(copies & linked) / max(1, len(copies)), 5),
+        "precision": round(len(true) / max(1, len(pairs)), 5),
+        "equal_to_brute_force": _agrees(packed, sample),
+    }
+
+
+def _joined_apart(count: int) -> dict[str, object]:
+    """`joined` in a process of its own, so that memory is that of joining."""
+    with tempfile.TemporaryDirectory(prefix="mdfp-identity-") as folder:
+        path = Path(folder) / "fingerprints.parquet"
+        write_made_up(count, path)
+        command = [sys.executable, "-m", "benchmarks.identity", "--join", str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return dict(json.loads(done.stdout))
 
 
 def _agrees(packed: npt.NDArray[np.uint8], sample: Sequence[int] | npt.NDArray[np.int64]) -> bool:
@@ -235,7 +255,11 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=60, help="phantom people; 0: skip the first part")
     parser.add_argument("--scale", choices=sorted(SCALES), default="demo", help="size of their scans")
     parser.add_argument("--count", type=int, default=100_000, help="fingerprints to join; 0: skip the second part")
+    parser.add_argument("--join", type=Path, metavar="FILE", help="only join the fingerprints of a file")
     options = parser.parse_args()
+    if options.join:
+        print(json.dumps(joined(options.join)))
+        return
     result: dict[str, object] = {}
     if options.people:
         seen = recognised(options.people, options.scale)
@@ -248,7 +272,7 @@ def main() -> None:
         )
         print(f"taken for one image though it is another: {seen['taken_for_one']}")
     if options.count:
-        result["joined"] = joined(options.count)
+        result["joined"] = _joined_apart(options.count)
         for key, value in result["joined"].items():  # type: ignore[attr-defined]
             print(f"{key:36} {value}")
     print(json.dumps(result))
