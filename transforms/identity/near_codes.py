@@ -110,10 +110,10 @@ def _look_up(first, last, whole, words, rows, starts, masks, radius, flips, foun
                 word = np.int64(words[place, q] ^ masks[m])
                 met += starts[place, word + 1] - starts[place, word]
         if met > n - q:
-            for row in range(q + 1, n):
-                if _distance(whole, q, row, radius) <= radius:
+            for later in range(q + 1, n):
+                if _distance(whole, q, later, radius) <= radius:
                     if count < len(found):
-                        found[count, 0], found[count, 1] = q, row
+                        found[count, 0], found[count, 1] = q, later
                     count += 1
             continue
         for place in range(places):
@@ -134,7 +134,7 @@ def _look_up(first, last, whole, words, rows, starts, masks, radius, flips, foun
 @njit(cache=True, nogil=True)
 def _distance(whole, a, b, radius):  # type: ignore[no-untyped-def]
     """Hamming distance; counting stops where it is beyond the radius."""
-    distance = 0
+    distance = np.int64(0)
     for k in range(whole.shape[1]):
         distance += np.int64(_ones(whole[a, k] ^ whole[b, k]))
         if distance > radius:

@@ -10,7 +10,6 @@ Everything is integers, or IEEE arithmetic in a written-out order, so that a vol
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -75,12 +74,18 @@ def thumbnail(volume: Volume, seen: Survey | None = None) -> Thumbnail | None:
     threshold = _body_threshold(counts)
     per_zyx = tuple(np.zeros(n, dtype=np.int64) for n in rows.shape_zyx)
     nz, ny, nx = rows.shape_zyx
-    args: tuple[Any, ...] = (rows.flat, nz, ny, nx, *rows.steps_zy, *rows.flipped_zyx)
-    _project(*args, low, gain, threshold, *per_zyx)
+    step_z, step_y = rows.steps_zy
+    flip_z, flip_y, flip_x = rows.flipped_zyx
+    _project(
+        rows.flat, nz, ny, nx, step_z, step_y, flip_z, flip_y, flip_x, low, gain, threshold, per_zyx[0], per_zyx[1], per_zyx[2]
+    )  # fmt: skip
     ends = [_ends(per) for per in per_zyx]
     cells = np.zeros((CELLS, CELLS, CELLS))
     bounds = [_bounds(low_end, high_end) for low_end, high_end in ends]
-    _average(*args, low, gain, _ranks(counts, threshold), *bounds, cells)
+    _average(
+        rows.flat, nz, ny, nx, step_z, step_y, flip_z, flip_y, flip_x, low, gain, _ranks(counts, threshold), bounds[0], bounds[1],
+        bounds[2], cells,
+    )  # fmt: skip
     spacing = geometry.spacing_xyz_mm(canonical.affine_ras)
     lengths = (round(float((b - a) * s), 2) for (a, b), s in zip(ends[::-1], spacing, strict=True))
     x, y, z = (max(length, 0.01) for length in lengths)
