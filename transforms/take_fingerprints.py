@@ -128,7 +128,8 @@ def case_rows(
         fetched = fetch_case(case, mine, store, attempts=attempts)
         for image in case.images:
             name = image.header.name
-            found = fingerprint(_read(image.header, [b for b, _ in fetched.blobs[f"image:{name}"]], limits))
+            read = _read(image.header, [b for b, _ in fetched.blobs[f"image:{name}"]], limits)
+            found = fingerprint(read, image.modality)
             cube = found.thumbnail
             rows.append(
                 FingerprintRow(

@@ -114,7 +114,7 @@ VARIATIONS: Mapping[str, Variation] = {
     "all of it": _everything,
     "axes exchanged, header not": lambda v: Volume(np.ascontiguousarray(v.array_zyx.transpose(1, 0, 2)), v.affine_ras),
     "spacing lost (1 mm)": lambda v: Volume(v.array_zyx, np.diag([-1.0, -1.0, 1.0, 1.0])),
-    "gamma of 0.5": lambda v: revalued(v, lambda a: np.sqrt((a.astype(np.float32) + 1024) / 4096)),
+    "gamma of 0.5": lambda v: revalued(v, lambda a: np.sqrt(a.astype(np.float32) - a.min())),
     "inverted": lambda v: revalued(v, lambda a: -a),
 }  # fmt: skip
 """What a re-release may do, by name. The last ones are more than a fingerprint is meant to survive."""

@@ -12,6 +12,7 @@ from transforms.identity.thumbnail import CELLS, Thumbnail, thumbnail
 from transforms.normalise.content_hash import survey_and_hash
 from transforms.normalise.flat import as_zyx
 from transforms.normalise.image import working
+from transforms.normalise.intensity import CT_FLOOR_HU
 from transforms.normalise.orientation import canonicalise
 from transforms.volume import Volume
 
@@ -39,17 +40,21 @@ class Fingerprint:
     code: bytes | None
 
 
-def fingerprint(image: Volume | Flat) -> Fingerprint:
+def fingerprint(image: Volume | Flat, modality: str = "") -> Fingerprint:
     """The fingerprint of an image as read. Pictures and films are recognised when their pixels are equal, and only then.
 
     Memory: that of `transforms.identity.thumbnail.thumbnail`.
+
+    Args:
+        image: as read.
+        modality: DICOM Modality code; of CT nothing lies below -1024 HU but padding.
     """
     if isinstance(image, Flat):
         _, digest = survey_and_hash(as_zyx(image.array), scale=image.scale, offset=image.offset)
         return Fingerprint(digest, None, None)
     canonical = working(canonicalise(image))
     seen, digest = survey_and_hash(canonical.array_zyx, scale=canonical.scale, offset=canonical.offset)
-    cube = thumbnail(canonical, seen)
+    cube = thumbnail(canonical, seen, CT_FLOOR_HU if modality == "CT" else None)
     return Fingerprint(digest, cube, None if cube is None else code_of(cube.cells_zyx))
 
 

@@ -32,8 +32,8 @@ OUTSIDE_BODY = 16
 """A body's ranks are spread from this number to 255; what is not body is 0. The skin is one edge among others."""
 
 CLAMPED = 10
-"""A lowest value that this many times more voxels have than lie just above it (a twentieth of the way to the threshold) is a
-clamp's, or a background's that was set to one number."""
+"""A lowest value of a twentieth of all voxels, that this many times more of them have than lie just above it (an eighth of the
+way to the threshold), is a clamp's, or a background's that was set to one number."""
 
 _BINS = 1 << 16
 _TOP = 65_535
@@ -54,7 +54,7 @@ class Thumbnail:
     voxels_xyz: tuple[int, int, int]
 
 
-def thumbnail(volume: Volume, seen: Survey | None = None) -> Thumbnail | None:
+def thumbnail(volume: Volume, seen: Survey | None = None, floor: float | None = None) -> Thumbnail | None:
     """The cube of a volume; None where there is no picture: all of its voxels are equal, or none is finite.
 
     Memory: a copy of the volume only where x is not contiguous in memory (see `transforms.normalise.layout`).
@@ -62,13 +62,17 @@ def thumbnail(volume: Volume, seen: Survey | None = None) -> Thumbnail | None:
     Args:
         volume: as read.
         seen: survey of `working(canonicalise(volume))`, where there is one already.
+        floor: physical value that lower ones count as: of CT -1024 HU, below which there is only padding.
     """
     canonical = working(canonicalise(volume))
     found = seen or survey(canonical.array_zyx)
     if found.nonfinite == found.voxels or found.maximum <= found.minimum:
         return None
     rows = layout.rows(canonical.array_zyx)
-    low, gain = found.minimum, _gain(found)
+    low = found.minimum
+    if floor is not None and low < (lowest := (floor - canonical.offset) / canonical.scale) < found.maximum:
+        low = lowest
+    gain = _gain(found, low)
     counts = np.zeros(_BINS, dtype=np.int64)
     _count(rows.flat, low, gain, counts)
     threshold = _body_threshold(counts)
@@ -92,9 +96,9 @@ def thumbnail(volume: Volume, seen: Survey | None = None) -> Thumbnail | None:
     return Thumbnail(np.floor(cells / 257.0 + 0.5).astype(np.uint8), (x, y, z), (nx, ny, nz))
 
 
-def _gain(seen: Survey) -> float:
+def _gain(seen: Survey, low: float) -> float:
     """What a value is multiplied by to give its bin. Integers of few values have a bin each, whatever their scale."""
-    span = seen.maximum - seen.minimum
+    span = seen.maximum - low
     return 1.0 if seen.integral and span < _BINS else (_BINS - 1) / span
 
 
@@ -105,9 +109,9 @@ def _body_threshold(counts: npt.NDArray[np.int64]) -> int:
     air, while in the picture before clamping it does not.
     """
     threshold = _otsu(counts)
-    floor, below = int(counts[0]), int(counts[: threshold + 1].sum())
-    just_above = int(counts[1 : 1 + -(-threshold // 20)].sum())
-    clamped = 2 * floor >= below and CLAMPED * just_above <= floor
+    floor = int(counts[0])
+    just_above = int(counts[1 : 1 + -(-threshold // 8)].sum())
+    clamped = 20 * floor >= int(counts.sum()) and CLAMPED * just_above <= floor
     return 0 if clamped else threshold
 
 

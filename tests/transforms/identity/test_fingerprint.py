@@ -162,6 +162,17 @@ def test_voxels_that_are_no_numbers_do_not_disturb_the_rest(one_scan):
     assert alike(fingerprint(one_scan), fingerprint(Volume(holed, one_scan.affine_ras)))
 
 
+def test_padding_outside_the_field_of_view_is_air_of_ct(one_scan):
+    _, y, x = one_scan.shape_zyx
+    outside = (np.arange(y)[:, None] - y / 2) ** 2 + (np.arange(x) - x / 2) ** 2 > (x / 2) ** 2
+    padded = one_scan.array_zyx.copy()
+    padded[:, outside] = -3024
+    unpadded = padded.clip(-1024)
+    a, b = (fingerprint(Volume(v, one_scan.affine_ras), "CT") for v in (padded, unpadded))
+    assert same(a, b)
+    assert alike(a, fingerprint(one_scan, "CT"))
+
+
 def test_one_slice_is_a_volume_too():
     draws = np.random.default_rng(0)
     array = draws.integers(0, 255, (1, 50, 40)).astype(np.uint8)
