@@ -108,7 +108,7 @@ VARIATIONS: Mapping[str, Variation] = {
     "half of the slices": lambda v: slices(v, 0.0, 0.5),
     "5 columns at both sides": lambda v: cropped(v, (0, 0, 5), (0, 0, 5)),
     "float32, other scale and offset": _rewritten,
-    "HU + 1024": lambda v: revalued(v, lambda a: a.astype(np.int32) + 1024),
+    "HU + 1024": lambda v: revalued(v, lambda a: a.astype(np.float64 if a.dtype.kind == "f" else np.int32) + 1024),
     "clamped to [-1000, 1000]": _clamped(-1000, 1000),
     "clamped to [-160, 240]": _clamped(-160, 240),
     "all of it": _everything,
