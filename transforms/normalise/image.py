@@ -92,7 +92,7 @@ def normalise_image(
     modality = case_image.modality
     done: list[str] = []
     warnings: list[str] = []
-    canonical = _working(over_time.canonicalise(volume))
+    canonical = working(over_time.canonicalise(volume))
     native_code = geometry.orientation_code(volume.affine_ras)
     if native_code != "RAS":
         done.append(f"axes turned from {native_code} to RAS")
@@ -223,7 +223,7 @@ def _sampled(array: npt.NDArray[Any], grid: SharedGrid, **how: Any) -> tuple[npt
     return over_time.each(array, grid.shape_zyx, one), outside
 
 
-def _working(canonical: Image) -> Image:
+def working(canonical: Image) -> Image:
     """A canonical volume whose rows are contiguous and whose scale is positive."""
     if canonical.scale == 0:
         raise ValueError("a volume's scale is zero: readers turn that into 1")
