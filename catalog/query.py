@@ -270,8 +270,7 @@ class Search:
             "select count(*), coalesce(sum(n_images), 0)::bigint, coalesce(sum(n_volumes), 0)::bigint, "
             "coalesce(sum(n_videos), 0)::bigint, coalesce(count_if(coalesce(n_images, n_volumes, n_videos) is null), 0), "
             f"coalesce(count_if(n_approx), 0), ({links}) from found"
-        ).fetchone()
-        assert row is not None  # an aggregate has a row
+        ).fetchall()[0]
         return Totals(*row)
 
     def facet(self, name: str) -> tuple[FacetValue, ...]:
