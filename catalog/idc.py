@@ -298,7 +298,11 @@ class Selected:
             "select count(*), count(distinct patient_id), count(distinct study_instance_uid), count(distinct collection), "
             "coalesce(sum(instances), 0)::bigint, coalesce(sum(bytes), 0)::bigint from s"
         ).fetchall()[0]
-        return Facts(*row, parts("license", 100), parts("modality", 100), parts("collection", 10))
+        series, patients, studies, collections, instances, size = row
+        return Facts(
+            series, patients, studies, collections, instances, size,
+            parts("license", 100), parts("modality", 100), parts("collection", 10),
+        )  # fmt: skip
 
     def citations(self) -> tuple[Citation, ...]:
         """What to cite, most series first."""
