@@ -1,4 +1,4 @@
-"""The commands that look into the catalog: `python -m pipelines catalog search|show|facets|export|sql`."""
+"""The commands that look into the catalog: `python -m pipelines catalog search|show|facets|export|sql|idc`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from pipelines.console import Console
+from pipelines.console import Console, megabytes
 from pipelines.guard import Call, guard
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from catalog.datasets import Catalog
+    from catalog.idc import Citation, Facts
     from catalog.query import Query, Totals
     from schemas.dataset import DataSet, Overlap
 
@@ -206,6 +207,65 @@ def sql(
     guard(Call(console, resumable=False), action)
 
 
+@app.command()
+def idc(
+    modality: ModalityOpt = None,
+    body_part: Annotated[list[str] | None, typer.Option("--body-part", help="Body Part Examined: CHEST, …; repeat.")] = None,
+    collection: Annotated[list[str] | None, typer.Option("--collection", "-c", help="Collection: nlst, …; repeat.")] = None,
+    license_id: Annotated[list[str] | None, typer.Option("--license", "-l", help="SPDX id; repeat.")] = None,
+    min_instances: Annotated[int | None, typer.Option("--min-instances", min=1, help="Least number of instances.")] = None,
+    fit_3d: Annotated[
+        bool, typer.Option("--fit-3d", help="CT fit for 3-D self-supervision: the rule stands in docs/datasets.md.")
+    ] = False,
+    where: Annotated[str | None, typer.Option("--where", help="A condition in SQL over the columns of the table.")] = None,
+    geometry: Annotated[
+        Path | None, typer.Option("--geometry", help="A file of volume_geometry_index: regular volumes only.")
+    ] = None,
+    tables: Annotated[Path | None, typer.Option("--tables", help="Folder of the archive's tables, not the package's.")] = None,
+    write: Annotated[
+        Path | None, typer.Option("--write", metavar="FOLDER", help="Write manifests, tables and a recipe to run.")
+    ] = None,
+    name: Annotated[str, typer.Option("--name", help="Name of the corpus and of its sources.")] = "idc",
+    root: Annotated[str | None, typer.Option("--root", help="Where copies of the buckets lie, as folders of their names.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    as_json: JsonOpt = False,
+) -> None:  # fmt: skip
+    """Select series of NCI's Imaging Data Commons: how many, whose, how large, under which terms; and make a recipe of them.
+
+    Nothing is downloaded. Needs the package idc-index-data (extra idc), which holds the table of all series.
+    """
+    console = Console(as_json)
+
+    def action() -> None:
+        from catalog import idc as archives
+        from catalog import idc_source
+
+        selection = archives.Selection(
+            modalities=tuple(modality or ()),
+            body_parts=tuple(body_part or ()),
+            collections=tuple(collection or ()),
+            licenses=tuple(license_id or ()),
+            min_instances=min_instances,
+            fit_3d=fit_3d,
+            where=where,
+            geometry=geometry,
+        )
+        selected = archives.Archive(tables).select(selection)
+        facts, citations = selected.facts(), selected.citations()
+        _tell_archive(facts, citations, console)
+        files: tuple[Path, ...] = ()
+        if write is not None:
+            files = idc_source.draft(selected, name, accept=selection.licenses, root=root).write(write, force=force)
+            console.say(f"wrote {', '.join(str(f) for f in files)}; look it over, then:")
+            console.say(f"  python -m pipelines inventory {files[0]} && python -m pipelines plan {files[0]}")
+        console.result(
+            {"release": selected.archive.version, "facts": dataclasses.asdict(facts)}
+            | {"citations": [dataclasses.asdict(c) for c in citations], "files": [str(f) for f in files]}
+        )
+
+    guard(Call(console, resumable=False), action)
+
+
 def _query(
     words: list[str] | None, modality: list[str] | None, dimension: list[str] | None, task: list[str] | None,
     anatomy: list[str] | None, structure: list[str] | None, license_id: list[str] | None, access: list[str] | None,
@@ -345,3 +405,22 @@ def _cell(value: Any) -> str:
     if isinstance(value, list):
         return _joined([str(v) for v in value], 8)
     return "" if value is None else str(value)
+
+
+def _tell_archive(facts: Facts, citations: tuple[Citation, ...], console: Console) -> None:
+    for title, parts in (
+        ("licence", facts.licenses),
+        ("modality", facts.modalities),
+        ("largest collections", facts.largest),
+    ):
+        shown = Table(title=title, title_justify="left")
+        shown.add_column(title)
+        for column in ("series", "patients", "bytes"):
+            shown.add_column(column, justify="right")
+        for part in parts:
+            shown.add_row(escape(part.value), f"{part.series:,}", f"{part.patients:,}", megabytes(part.bytes))
+        console.table(shown)
+    console.say(
+        f"{facts.series:,} series, {facts.instances:,} instances, {facts.patients:,} patients, {facts.studies:,} studies in "
+        f"{facts.collections} collections: {megabytes(facts.bytes)}; {len(citations)} works to cite"
+    )

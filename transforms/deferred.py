@@ -27,7 +27,14 @@ from schemas.published import PublishedSeries
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
 from schemas.source import DicomLayout, Source
-from transforms.estimate import INSTANCE_S, RESAMPLE_S_PER_VOXEL, SNAPSHOT_BYTES
+from transforms.estimate import (
+    ENCODE_S_PER_BYTE,
+    IMAGE_RATIO,
+    INFLATE_S_PER_BYTE,
+    INSTANCE_S,
+    RESAMPLE_S_PER_VOXEL,
+    SNAPSHOT_BYTES,
+)
 from transforms.inventory_series import image_name, inventory_series, read_header
 from transforms.layouts.group import group, shown_path
 from transforms.plan.inventory import make_row
@@ -135,6 +142,10 @@ def rows(table: pa.Table, source: Source, keys: PatientKeys) -> pa.Table:
     size = table["bytes"].to_numpy()
     instances = table["instances"].to_numpy()
     voxels = size // VOXEL_BYTES
+    # As `transforms.estimate` counts, with an output grid that is a share of the input.
+    stored = size * STORED_SHARE
+    seconds = instances * INSTANCE_S + size * INFLATE_S_PER_BYTE + voxels * RESAMPLE_S_PER_VOXEL
+    seconds = seconds + stored * IMAGE_RATIO * ENCODE_S_PER_BYTE
     patients = _each(table["patient_id"], lambda p: keys.patient(source.patient.namespace, p))
     facts = zip(series, table["modality"].to_pylist(), patients, table["license"].to_pylist(), strict=True)
     held = [_digest(f, b, n) for f, b, n in zip(folders, size.tolist(), instances.tolist(), strict=True)]
@@ -145,8 +156,8 @@ def rows(table: pa.Table, source: Source, keys: PatientKeys) -> pa.Table:
         "study": _each(table["study_instance_uid"], keys.uid),
         "series": [keys.uid(s) for s in series],
         "license": table["license"],
-        "estimated_seconds": np.round(instances * INSTANCE_S + voxels * RESAMPLE_S_PER_VOXEL, 3),
-        "estimated_bytes": np.maximum(SNAPSHOT_BYTES, (size * STORED_SHARE).astype(np.int64)),
+        "estimated_seconds": np.round(seconds, 3),
+        "estimated_bytes": SNAPSHOT_BYTES + stored.astype(np.int64),
         "objects": _objects(made.schema.field("objects").type, folders, size, instances, table["modality"].to_pylist()),
         "study_day": _days(table["study_date"].to_pylist(), patients, keys),
         "case_digest": [_digest(*f) for f in facts],

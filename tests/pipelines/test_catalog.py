@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from catalog import datasets
 from pipelines.cli import app
+from tests.catalog.archive_tables import archive_of, series_of
 
 
 def call(*words):
@@ -115,3 +116,60 @@ def test_wrong_use_is_told_and_exits_with_2(words, message):
     assert done.exit_code == 2
     assert message in done.stderr
     assert done.stdout == ""
+
+
+# idc
+
+
+@pytest.fixture
+def tables(tmp_path):
+    rows = series_of(
+        a={"aws_bucket": "idc-open-data"},
+        b={"aws_bucket": "idc-open-data", "Modality": "MR", "PatientID": "P2", "BodyPartExamined": "HEAD"},
+        c={"aws_bucket": "idc-open-data", "instanceCount": 5, "license_short_name": "CC BY-NC 4.0"},
+    )
+    (tmp_path / "tables").mkdir()
+    archive_of(tmp_path / "tables", rows)
+    return str(tmp_path / "tables")
+
+
+@pytest.mark.parametrize(
+    ("words", "series"),
+    [
+        ([], 3),
+        (["-m", "MR"], 1),
+        (["--body-part", "chest"], 2),
+        (["-c", "nice"], 3),
+        (["-l", "CC-BY-NC-4.0"], 1),
+        (["--min-instances", "6"], 2),
+        (["--fit-3d"], 1),
+        (["--where", "PatientID = 'P2'"], 1),
+    ],
+)
+def test_every_option_of_idc_acts(tables, words, series):
+    assert result("idc", "--tables", tables, *words)["facts"]["series"] == series
+
+
+def test_idc_writes_what_can_be_planned(tables, tmp_path):
+    done = call(
+        "idc", "--tables", tables, "--write", str(tmp_path / "drafts"), "--name", "lungs", "--root", str(tmp_path)
+    )
+    assert done.exit_code == 0, done.output
+    assert "3 series, 245 instances, 2 patients" in done.stdout
+    (tmp_path / "idc-open-data").mkdir()
+    recipe = str(tmp_path / "drafts" / "recipe.yaml")
+    runner = CliRunner()
+    taken = runner.invoke(app, ["inventory", recipe, "--json"])
+    assert taken.exit_code == 0, taken.output
+    assert json.loads(taken.stdout)["cases"] == 3
+    planned = runner.invoke(app, ["plan", recipe, "--json"])
+    assert planned.exit_code == 0, planned.output
+    assert json.loads(planned.stdout)["cases"] == 2  # the non-commercial one is refused
+    again = call("idc", "--tables", tables, "--write", str(tmp_path / "drafts"), "--name", "lungs")
+    assert again.exit_code == 2
+    assert "is there already" in again.stderr
+
+
+def test_wrong_words_of_idc_are_told(tables, tmp_path):
+    assert "did you mean 'CT'" in call("idc", "--tables", tables, "-m", "CTT").stderr
+    assert "is not there" in call("idc", "--tables", str(tmp_path)).stderr
