@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mdfp import arrow
 from mdfp.errors import UsageError
@@ -273,12 +274,15 @@ class Selected:
         kept = series.select(names).cast(arrow.arrow_schema(PublishedSeries))
         self.series = kept.append_column("bucket", series["bucket"].cast(pa.string()))
 
-    def buckets(self) -> dict[str, pa.Table]:
-        """Bucket -> its series, with the columns of `PublishedSeries`."""
-        import pyarrow.compute as pc
-
-        names = sorted(pc.unique(self.series["bucket"]).to_pylist())
-        return {b: self.series.filter(pc.equal(self.series["bucket"], b)).drop_columns(["bucket"]) for b in names}
+    def parts(self) -> dict[tuple[str, str], pa.Table]:
+        """(Bucket, licence) -> its series, with the columns of `PublishedSeries`; sorted."""
+        found = self.series.group_by(["bucket", "license"]).aggregate([]).to_pylist()
+        keys = sorted((row["bucket"], row["license"]) for row in found)
+        result = {}
+        for bucket, license_id in keys:
+            mine = pc.and_(pc.equal(self.series["bucket"], bucket), pc.equal(self.series["license"], license_id))
+            result[bucket, license_id] = self.series.filter(mine).drop_columns(["bucket"])
+        return result
 
     def facts(self) -> Facts:
         """What it adds up to. A patient is counted once, in however many collections."""

@@ -1,9 +1,12 @@
-"""What a selection of the Imaging Data Commons becomes: a manifest and a published table per bucket, and a recipe to edit."""
+"""What a selection of the Imaging Data Commons becomes: manifests, published tables, and a recipe to edit.
+
+A source for each bucket and licence: so the gate of terms, attribution and withdrawal know one licence for each.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,39 +72,43 @@ class Draft:
 
 
 def draft(selected: Selected, name: str, *, accept: Sequence[str] = (), root: str | None = None) -> Draft:
-    """A source for each bucket of a selection, and a recipe over them.
+    """A source for each bucket and licence of a selection, and a recipe over them.
 
     Args:
         selected: the series.
-        name: of the corpus, and of the source of the largest bucket; others get a suffix.
+        name: of the corpus; ids of sources begin with it.
         accept: licences that the recipe accepts; none: those of the selection among `OPEN_LICENSES`.
         root: where the buckets lie instead, as folders of their names; None: the public ones.
 
     Raises:
         UsageError: nothing was selected, or the name cannot be one of a source.
     """
-    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,29}", name):
-        raise UsageError(f"name: expected up to 30 of a-z, 0-9 and -, found {name!r}")
-    buckets = selected.buckets()
-    if not buckets:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,19}", name):
+        raise UsageError(f"name: expected up to 20 of a-z, 0-9 and -, found {name!r}")
+    parts = selected.parts()
+    if not parts:
         raise UsageError("no series was selected")
     citations = {c.doi: c for c in selected.citations()}
-    ids = {
-        bucket: name + bucket.removeprefix(BUCKET) if bucket.startswith(BUCKET) else f"{name}-{bucket}"
-        for bucket in buckets
-    }
+    version = selected.archive.version
+    ids = _ids(name, parts)
     sources = {
-        ids[b]: _source(ids[b], b, t, [citations[d] for d in _values(t, "doi") if d], selected.archive.version)
-        for b, t in buckets.items()
-    }  # fmt: skip
-    licenses = accept or [i for i in OPEN_LICENSES if any(i in _values(t, "license") for t in buckets.values())]
+        ids[key]: _source(ids[key], key, table, [citations[d] for d in _values(table, "doi")], version)
+        for key, table in parts.items()
+    }
+    stated = {license_id for _, license_id in parts}
+    licenses = accept or [i for i in OPEN_LICENSES if i in stated]
     recipe = {
         "corpus": name,
         "out": f"out/{name}",
         "sources": [
-            {"id": ids[b], "manifest": f"{ids[b]}.yaml", "table": f"{ids[b]}.parquet"}
-            | ({"root": f"{root.rstrip('/')}/{b}"} if root else {"root": f"s3://{b}", "access": {"anonymous": True}})
-            for b in buckets
+            {"id": ids[bucket, license_id], "manifest": f"{ids[bucket, license_id]}.yaml"}
+            | {"table": f"{ids[bucket, license_id]}.parquet"}
+            | (
+                {"root": f"{root.rstrip('/')}/{bucket}"}
+                if root
+                else {"root": f"s3://{bucket}", "access": {"anonymous": True}}
+            )
+            for bucket, license_id in parts
         ],
         "terms": {"accept": list(licenses)},
         "geometry": {"spacing_mm": [1.5, 1.5, 1.5]},
@@ -111,19 +118,33 @@ def draft(selected: Selected, name: str, *, accept: Sequence[str] = (), root: st
     Recipe.model_validate(recipe)
     for content in sources.values():
         Source.model_validate(content)
-    return Draft(recipe, sources, {ids[b]: t for b, t in buckets.items()})
+    return Draft(recipe, sources, {ids[key]: table for key, table in parts.items()})
+
+
+def _ids(name: str, parts: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Ids of sources: `ct-cc-by-4.0`, `ct-two-cc-by-4.0`; a number where a shortened licence would meet another."""
+    result: dict[tuple[str, str], str] = {}
+    for bucket, license_id in parts:
+        place = bucket.removeprefix(BUCKET).strip("-")[:3] if bucket.startswith(BUCKET) else bucket[:3]
+        terms = re.sub(r"[^a-z0-9.]+", "-", license_id.lower().removeprefix("licenseref-"))[:12].strip("-.")
+        wanted = "-".join(t for t in (name, place, terms) if t)
+        taken = sum(i == wanted or i.startswith(f"{wanted}-") for i in result.values())
+        result[bucket, license_id] = wanted if not taken else f"{wanted}-{taken + 1}"
+    return result
 
 
 def _source(
-    source_id: str, bucket: str, table: pa.Table, citations: Sequence[Citation], version: int
+    source_id: str, key: tuple[str, str], table: pa.Table, citations: Sequence[Citation], version: int
 ) -> dict[str, Any]:
-    stated = _values(table, "license")
-    # Each series has its own licence; one for all stands here only where they agree.
-    one = {"license": stated[0]} if len(stated) == 1 else {}
+    bucket, license_id = key
     return {
         "id": source_id,
         "title": f"NCI Imaging Data Commons, release {version}: {table.num_rows:,} series of the bucket {bucket}",
-        "terms": one | {"url": PAGE, "citation": [c.text or f"https://doi.org/{c.doi}" for c in citations]},
+        "terms": {
+            "license": license_id,
+            "url": PAGE,
+            "citation": [c.text or f"https://doi.org/{c.doi}" for c in citations],
+        },
         "public_ids": True,
         "patient": {"namespace": NAMESPACE},
         "layout": {"kind": "dicom", "modalities": _values(table, "modality")},

@@ -109,7 +109,7 @@ def test_nothing_selected_adds_up_to_nothing(archive):
     facts = selected.facts()
     assert (facts.series, facts.patients, facts.bytes, facts.licenses) == (0, 0, 0, ())
     assert selected.citations() == ()
-    assert selected.buckets() == {}
+    assert selected.parts() == {}
 
 
 def test_citations_are_plain_text_under_the_strictest_licence(tmp_path):
@@ -122,11 +122,15 @@ def test_citations_are_plain_text_under_the_strictest_licence(tmp_path):
     assert found["10.1/other"].text is None
 
 
-def test_a_bucket_is_a_source_of_its_own(tmp_path):
-    rows = series_of(a={}, b={"aws_bucket": "closed"}, c={})
-    buckets = archive_of(tmp_path, rows).select(Selection()).buckets()
-    assert {b: t["folder"].to_pylist() for b, t in buckets.items()} == {"open": ["u1", "u3"], "closed": ["u2"]}
-    assert all(t.schema.equals(arrow.arrow_schema(PublishedSeries)) for t in buckets.values())
+def test_each_bucket_and_licence_is_a_part(tmp_path):
+    rows = series_of(a={}, b={"aws_bucket": "closed"}, c={}, d={"license_short_name": "CC BY 3.0"})
+    parts = archive_of(tmp_path, rows).select(Selection()).parts()
+    assert {k: t["folder"].to_pylist() for k, t in parts.items()} == {
+        ("closed", "CC-BY-4.0"): ["u2"],
+        ("open", "CC-BY-3.0"): ["u4"],
+        ("open", "CC-BY-4.0"): ["u1", "u3"],
+    }
+    assert all(t.schema.equals(arrow.arrow_schema(PublishedSeries)) for t in parts.values())
 
 
 def test_a_table_of_geometry_leaves_out_what_is_not_regular(tmp_path):
