@@ -19,7 +19,7 @@ ROWS_PER_PART = 20_000
 def folders(workspace: Workspace) -> dict[str, str]:
     """Folder of the inventory of each deferred source, below the corpus; those that are not there yet are written.
 
-    The folder's name is a digest of the manifest, the table's values and the patient key.
+    The folder's name is a digest of the manifest, the table's values, the geometry that estimates go by, and the patient key.
 
     Raises:
         UsageError: a table is missing or wrong.
@@ -29,6 +29,7 @@ def folders(workspace: Workspace) -> dict[str, str]:
     for source, table in tables.items():
         content = {
             "source": workspace.sources[source].model_dump(mode="json"),
+            "geometry": workspace.recipe.without_locations()["geometry"],
             "patient_key": workspace.keys.fingerprint,
             "table": deferred.digest(table),
         }
@@ -42,7 +43,7 @@ def folders(workspace: Workspace) -> dict[str, str]:
 def _write(workspace: Workspace, source_id: str, table: pa.Table, folder: str) -> None:
     corpus, source, keys = workspace.corpus, workspace.sources[source_id], workspace.keys
     refused = deferred.rejects(table, source, keys)
-    rows = deferred.rows(table, source, keys)
+    rows = deferred.rows(table, source, keys, workspace.recipe.geometry)
     starts = range(0, rows.num_rows, ROWS_PER_PART)
     for part, start in enumerate(starts):
         commit.create_bytes(parquet_bytes(arrow.to_table(Reject, [])), corpus, rejects_path(folder, part))
