@@ -23,7 +23,6 @@ import pyarrow.compute as pc
 
 from mdfp import arrow
 from mdfp.errors import UsageError
-from schemas import licenses
 from schemas.published import PublishedSeries
 from schemas.vocabulary import check
 
@@ -318,11 +317,6 @@ class Selected:
                 found[row["doi"]] = found.get(row["doi"], 0) + row["count_all"]
                 license_of[row["doi"]] = _stricter(license_of.get(row["doi"]), row["license"])
         return self.archive.citations(found, license_of)
-
-
-def spdx(name: str) -> str:
-    """SPDX id of a licence as the table names it; `LicenseRef-…` for one that is not in `SPDX`."""
-    return licenses.check(SPDX.get(name) or f"LicenseRef-{re.sub(r'[^A-Za-z0-9.]+', '-', name).strip('-')}")
 
 
 def _stricter(one: str | None, other: str) -> str:

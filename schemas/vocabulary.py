@@ -74,14 +74,6 @@ class Vocabularies(_Model):
         """The words of one vocabulary, in its order."""
         return _words(getattr(self, name))
 
-    def check(self, name: str, word: str, where: str) -> str:
-        """`word` as the vocabulary writes it, when it has it in any case of letters.
-
-        Raises:
-            UsageError: it has not; the message names the nearest words, or all of a short vocabulary.
-        """
-        return check(self.words(name), word, where)
-
 
 def check(known: Iterable[str], word: str, where: str) -> str:
     """`word` as `known` writes it; letters may be of either case.

@@ -14,6 +14,7 @@ from catalog import idc
 from catalog.idc import Archive, Selection
 from mdfp import arrow
 from mdfp.errors import UsageError
+from schemas import licenses
 from schemas.published import PublishedSeries
 from tests.catalog.archive_tables import archive_of, series_of
 
@@ -170,9 +171,11 @@ def test_without_the_package_the_extra_is_named(monkeypatch):
         Archive()
 
 
-def test_licences_become_spdx():
-    assert idc.spdx("CC BY 4.0") == "CC-BY-4.0"
-    assert idc.spdx("Terms & Conditions; May 21, 2019") == "LicenseRef-Terms-Conditions-May-21-2019"
+def test_licences_become_spdx(tmp_path):
+    rows = series_of(a={}, b={"license_short_name": "Terms & Conditions; May 21, 2019"})
+    found = archive_of(tmp_path, rows).select(Selection()).series["license"].to_pylist()
+    assert found == ["CC-BY-4.0", "LicenseRef-Terms-Conditions-May-21-2019"]
+    assert [licenses.check(i) for i in found] == found
 
 
 # The real table
