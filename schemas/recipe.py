@@ -49,6 +49,9 @@ class SourceUse(_Model):
     )
     access: Access = Field(Access(), description="how the bucket is entered: {anonymous:, requester_pays:}")
     manifest: str | None = Field(None, description="a source manifest of one's own, relative to the recipe")
+    table: str | None = Field(
+        None, description="published table of series, for a manifest with inventory: deferred; relative to the recipe"
+    )
     exclude: tuple[str, ...] = Field((), description="case names to leave out")
     temporal: Temporal | None = Field(None, description="images over time of this source, where it differs")
 
@@ -346,7 +349,7 @@ class Recipe(_Model):
                 "out": True,
                 "out_access": True,
                 "identity": True,
-                "sources": {"__all__": {"root", "access", "manifest"}},
+                "sources": {"__all__": {"root", "access", "manifest", "table"}},
             },
         )
         if not self.splits.never_train:

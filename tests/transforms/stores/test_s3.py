@@ -209,3 +209,11 @@ def _client(store):
 
     backend = store.remote.backend
     return sync(backend._fs.loop, backend._client)
+
+
+def test_a_folder_is_listed_without_its_neighbours(s3, bucket):
+    for key in ("root/u1/a.dcm", "root/u10/b.dcm", "root/u1.dcm"):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"x")
+    store = SourceStore(f"s3://{bucket}/root")
+    assert [o.path for o in store.below("u1")] == ["u1/a.dcm"]
+    assert [*store.below("u2")] == []
