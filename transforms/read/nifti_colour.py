@@ -20,7 +20,7 @@ from mdfp import geometry
 from schemas.reasons import Reason
 from schemas.recipe import Limits
 from transforms.flat import Flat
-from transforms.read import inflate, nifti, raster
+from transforms.read import inflate, nifti, nifti_header, raster
 from transforms.read.header import ReadHeader, check_affine, check_spacing
 from transforms.rejected import Rejected
 from transforms.scratch import Bytes
@@ -94,13 +94,13 @@ def read(data: Bytes, limits: Limits, voxels: Bytes | None = None) -> Flat:
     return Flat(np.ascontiguousarray(array), "yxc", _spacing(h), done=done)
 
 
-def _parsed(prefix: Bytes) -> nifti.NiftiHeader:
+def _parsed(prefix: Bytes) -> nifti_header.NiftiHeader:
     start = bytes(prefix[: nifti.HEADER_PREFIX_BYTES])
     plain = not inflate.is_gzip(start)
-    return nifti.parse_header(start if plain else inflate.gunzip_prefix(start, nifti.HEADER_PREFIX_BYTES))
+    return nifti_header.parse_header(start if plain else inflate.gunzip_prefix(start, nifti.HEADER_PREFIX_BYTES))
 
 
-def _plane(h: nifti.NiftiHeader, limits: Limits) -> tuple[int, int]:
+def _plane(h: nifti_header.NiftiHeader, limits: Limits) -> tuple[int, int]:
     """Rows and columns, after what must hold."""
     shown = "×".join(str(n) for n in h.dim)
     if len(h.dim) < 2 or any(n < 1 for n in h.dim):
@@ -123,17 +123,17 @@ def _plane(h: nifti.NiftiHeader, limits: Limits) -> tuple[int, int]:
     return rows, columns
 
 
-def _content_bytes(h: nifti.NiftiHeader) -> int:
+def _content_bytes(h: nifti_header.NiftiHeader) -> int:
     return h.vox_offset + math.prod(h.dim) * CHANNELS[h.datatype]
 
 
-def _spacing(h: nifti.NiftiHeader) -> tuple[float, float] | None:
+def _spacing(h: nifti_header.NiftiHeader) -> tuple[float, float] | None:
     """Mm between pixel centres along x and y by the form that places the voxels; None without one, or without a unit."""
-    unit = nifti.UNIT_MM.get(h.xyzt_units & nifti.SPATIAL_UNIT_BITS)
-    if not h.xyzt_units & nifti.SPATIAL_UNIT_BITS or unit is None or (h.sform_code <= 0 and h.qform_code <= 0):
+    unit = nifti_header.UNIT_MM.get(h.xyzt_units & nifti_header.SPATIAL_UNIT_BITS)
+    if not h.xyzt_units & nifti_header.SPATIAL_UNIT_BITS or unit is None or (h.sform_code <= 0 and h.qform_code <= 0):
         return None
     check_spacing(h.pixdim[1:3])
-    affine = nifti.sform(h) if h.sform_code > 0 else nifti.qform(h)
+    affine = nifti_header.sform(h) if h.sform_code > 0 else nifti_header.qform(h)
     affine = affine.copy()
     affine[:3] *= unit
     if not affine[:3, 2].any():  # a plane has no third axis to speak of

@@ -20,7 +20,7 @@ from mdfp.sample import Finding
 from schemas.case import ArrayHeader
 from schemas.reasons import Reason
 from schemas.recipe import Limits
-from transforms.read import array, itk, nifti, temporal
+from transforms.read import array, itk, nifti, nifti_header, temporal
 from transforms.read.array import Blob
 from transforms.read.header import ReadHeader, check_extent_over_time, over_time
 from transforms.rejected import Rejected
@@ -116,7 +116,7 @@ def _read_itk(blobs: Sequence[Blob], limits: Limits) -> TemporalVolume:
     return TemporalVolume(stored, affine_ras, "kinds")
 
 
-def _timed(h: nifti.NiftiHeader) -> nifti.NiftiHeader:
+def _timed(h: nifti_header.NiftiHeader) -> nifti_header.NiftiHeader:
     unit = h.xyzt_units & _TIME_UNIT_BITS
     if unit in _NO_TIMES:
         shown = "×".join(str(n) for n in h.dim)
@@ -126,7 +126,7 @@ def _timed(h: nifti.NiftiHeader) -> nifti.NiftiHeader:
     return h
 
 
-def _step_ms(h: nifti.NiftiHeader) -> float | None:
+def _step_ms(h: nifti_header.NiftiHeader) -> float | None:
     """Milliseconds between time points; None where the header gives no unit or no positive number."""
     factor = _STEP_MS.get(h.xyzt_units & _TIME_UNIT_BITS)
     return h.step * factor if factor is not None and math.isfinite(h.step) and h.step > 0 else None
