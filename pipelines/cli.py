@@ -1,4 +1,4 @@
-"""The builder's command line: `python -m pipelines init|inspect|inventory|plan|build|publish|run|status|cancel|repair|withdraw|gc|demo`.
+"""The builder's command line, `python -m pipelines`: the stages of a build, what looks after a corpus, the catalog.
 
 Exit codes: 0 done; 1 the run failed or a gate did not pass; 2 wrong use, nothing was done; 3 cancelled on request; 130
 interrupted.
@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines import operate
+from pipelines import catalog, operate
 from pipelines.console import Console, megabytes
 from pipelines.guard import Call, guard
 
@@ -300,6 +300,7 @@ def run(
 
 
 operate.register(app)
+catalog.register(app)
 
 
 @app.command()

@@ -15,6 +15,7 @@ from rich.table import Table
 from expectations.validate import validate_inventory
 from mdfp import arrow, canonical
 from mdfp.errors import UsageError
+from pipelines import deferred
 from pipelines.console import Console
 from pipelines.gate import require_pass
 from pipelines.runner import Engine
@@ -115,7 +116,8 @@ def take_inventory(workspace: Workspace, engine: Engine, console: Console) -> Ta
         GateError: an expectation does not hold.
     """
     corpus = workspace.corpus
-    stores = workspace.stores()
+    trusted = deferred.folders(workspace)
+    stores = workspace.stores(without=trusted)
     listings = {source: list(store.list()) for source, store in stores.items()}
     folders = {source: f"inventory/{_digest(workspace, source, listing)[:16]}" for source, listing in listings.items()}
     grouped: dict[str, Grouped] = {}
@@ -142,13 +144,17 @@ def take_inventory(workspace: Workspace, engine: Engine, console: Console) -> Ta
         _read_headers(workspace, grouped, targets, key, engine, console)
         for target in targets:
             _write(workspace, target, grouped[target.source])
-    folder = f"inventory/{canonical.digest(folders)[:16]}"
-    content = {"folders": folders, "patient_key": workspace.keys.fingerprint}
+    everything = folders | trusted
+    folder = f"inventory/{canonical.digest(everything)[:16]}"
+    content = {"folders": everything, "patient_key": workspace.keys.fingerprint}
     commit.create_same(canonical.pretty(content), corpus, f"{folder}/inventory.json")
     commit.replace(f"{folder}\n".encode(), corpus, "inventory/LATEST")
     taken = _load(workspace, folder)
     _tell_refused(taken.rejects, console)
-    require_pass(validate_inventory(taken.cases, taken.objects, taken.rejects), workspace.corpus, console)
+    # What was read is judged case by case; a published table was checked as a whole, and its series are when they are built.
+    if folders:
+        read = _taken(workspace, folders) if trusted else taken
+        require_pass(validate_inventory(read.cases, read.objects, read.rejects), workspace.corpus, console)
     return taken
 
 
@@ -220,18 +226,24 @@ def _digest(workspace: Workspace, source: str, listing: Sequence[ListedObject]) 
 
 
 def _load(workspace: Workspace, folder: str) -> Taken:
+    content = json.loads(workspace.corpus.read(f"{folder}/inventory.json"))
+    # A folder holds the inventory of one source, or names those of several.
+    taken = _taken(workspace, content.get("folders", {"": folder}))
+    return Taken(InventoryTable(taken.table.parts, taken.rejects, content["patient_key"]), taken.counts, folder)
+
+
+def _taken(workspace: Workspace, folders: Mapping[str, str]) -> Taken:
+    """The inventories in these folders, each of one source, as one."""
     corpus = workspace.corpus
-    content = json.loads(corpus.read(f"{folder}/inventory.json"))
     counts: dict[str, Counts] = {}
     rejects: list[Reject] = []
     parts: list[partial[pa.Table]] = []
-    # A folder holds the inventory of one source, or names those of several.
-    for base in content.get("folders", {"": folder}).values():
+    for base in folders.values():
         of_source = json.loads(corpus.read(f"{base}/inventory.json"))
         counts |= {source: Counts(**c) for source, c in of_source["counts"].items()}
         rejects += arrow.from_table(Reject, read_part(corpus, f"{base}/rejects.parquet"))
         parts += [partial(read_part, corpus, part_path(base, part)) for part in of_source["parts"]]
-    return Taken(InventoryTable(parts, rejects, content["patient_key"]), counts, folder)
+    return Taken(InventoryTable(parts, rejects, workspace.keys.fingerprint), counts, "")
 
 
 def read_inventory(workspace: Workspace) -> InventoryTable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -46,20 +46,43 @@ class Workspace:
     corpus: CorpusStore
     keys: PatientKeys
 
-    def stores(self) -> dict[str, SourceStore]:
-        """An open bucket for each source.
+    def stores(self, without: Container[str] = ()) -> dict[str, SourceStore]:
+        """An open bucket for each source but those in `without`.
 
         Raises:
             UsageError: a root is missing or is not a folder.
         """
         limits = self.recipe.limits
-        return {i: open_source(place, self.sources[i], limits) for i, place in self.places.items()}
+        return {i: open_source(place, self.sources[i], limits) for i, place in self.places.items() if i not in without}
 
     @property
     def places(self) -> dict[str, Place]:
         """The same addresses with how each is entered: what workers open."""
         access = {use.id: use.access for use in self.recipe.sources}
         return {i: Place(root, access[i]) for i, root in self.roots.items()}
+
+    @property
+    def tables(self) -> dict[str, Path]:
+        """File of the published table of each source whose inventory is deferred.
+
+        Raises:
+            UsageError: such a source has no table, or another has one.
+        """
+        result: dict[str, Path] = {}
+        for use in self.recipe.sources:
+            deferred = self.sources[use.id].inventory == "deferred"
+            if deferred and use.table is None:
+                raise UsageError(
+                    f"{self.recipe_path}: {use.id}: its inventory is deferred, so it needs table: <file.parquet>, the published "
+                    "table of its series; python -m pipelines catalog idc makes one"
+                )
+            if not deferred and use.table is not None:
+                raise UsageError(
+                    f"{self.recipe_path}: {use.id}: table: is for a manifest with inventory: deferred, found inventory: full"
+                )
+            if use.table is not None:
+                result[use.id] = Path(_beside(use.table, self.recipe_path.resolve().parent))
+        return result
 
     def claim(self) -> None:
         """Make the output folder this corpus's own, before anything is written to it.

@@ -10,8 +10,9 @@ OWN_DATA = "own-data"
 
 SPDX_IDS = (
     "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "CC-BY-2.0", "CC-BY-2.5", "CC-BY-3.0", "CC-BY-4.0",
-    "CC-BY-NC-3.0", "CC-BY-NC-4.0", "CC-BY-NC-ND-3.0", "CC-BY-NC-ND-4.0", "CC-BY-NC-SA-3.0", "CC-BY-NC-SA-4.0",
-    "CC-BY-ND-4.0", "CC-BY-SA-3.0", "CC-BY-SA-4.0", "GPL-3.0-only", "MIT", "ODC-By-1.0", "ODbL-1.0", "PDDL-1.0",
+    "CC-BY-NC-3.0", "CC-BY-NC-4.0", "CC-BY-NC-ND-2.0", "CC-BY-NC-ND-3.0", "CC-BY-NC-ND-4.0", "CC-BY-NC-SA-2.0",
+    "CC-BY-NC-SA-3.0", "CC-BY-NC-SA-4.0", "CC-BY-ND-4.0", "CC-BY-SA-3.0", "CC-BY-SA-4.0", "GPL-3.0-only", "MIT",
+    "ODC-By-1.0", "ODbL-1.0", "PDDL-1.0",
 )  # fmt: skip
 """SPDX identifiers that public imaging data sets use."""
 

@@ -47,6 +47,9 @@ class SourceUse(_Model):
     )
     access: Access = Field(Access(), description="how the bucket is entered: {anonymous:, requester_pays:}")
     manifest: str | None = Field(None, description="a source manifest of one's own, relative to the recipe")
+    table: str | None = Field(
+        None, description="published table of series, for a manifest with inventory: deferred; relative to the recipe"
+    )
     exclude: tuple[str, ...] = Field((), description="case names to leave out")
     temporal: Temporal | None = Field(None, description="images over time of this source, where it differs")
 
@@ -317,7 +320,7 @@ class Recipe(_Model):
         """The recipe as plain values, without the places where things lie: equal wherever it is run."""
         content = self.model_dump(
             mode="json",
-            exclude={"out": True, "out_access": True, "sources": {"__all__": {"root", "access", "manifest"}}},
+            exclude={"out": True, "out_access": True, "sources": {"__all__": {"root", "access", "manifest", "table"}}},
         )
         if not self.policy.accept:
             del content["policy"]  # as in recipes written before there was one

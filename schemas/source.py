@@ -446,6 +446,21 @@ class Source(_Model):
         return {k: v for k, v in content.items() if k != "risks" or v}
 
     @model_validator(mode="after")
+    def _deferrable(self) -> Source:
+        layout = self.layout
+        if self.inventory == "deferred":
+            drawn = isinstance(layout, DicomLayout) and (
+                layout.labels or layout.segmentations or patterns.fields(layout.path)
+            )
+            if not isinstance(layout, DicomLayout) or drawn:
+                raise ValueError("inventory: deferred is for kind: dicom whose path has no fields, without labels")
+            if self.patient.id or self.patient.shared or self.split or self.split_table or self.archives:
+                raise ValueError(
+                    "inventory: deferred takes patients from its table: leave out patient.id, patient.shared, split, split_table, archives"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _tables_exist(self) -> Source:
         layout = self.layout
         if self.frames and layout.kind != "paired":

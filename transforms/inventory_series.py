@@ -195,7 +195,7 @@ def _diagnosed(
     instances = [r.instance for r in members if r.instance is not None]
     by_path = {r.file.object.path: r.file for r in members}
     first = instances[0]
-    image = _image_name(first.modality)
+    image = image_name(first.modality)
 
     def array(paths: Sequence[str]) -> ArrayFiles:
         # Not checked: a header may say anything, and it goes no further than the record of the image.
@@ -380,7 +380,8 @@ def _identity(name: str, source: Source, keys: PatientKeys) -> str:
     return case_id(source.id, name, keys, public=source.public_ids and slug(name) == name.lower())
 
 
-def _image_name(modality: str) -> str:
+def image_name(modality: str) -> str:
+    """Name of the image of a series, from its modality."""
     return re.sub(r"[^a-z0-9]+", "", modality.lower())[:24] or "image"
 
 

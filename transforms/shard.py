@@ -26,7 +26,7 @@ from mdfp.tar import TarWriter, members
 from schemas.case import Case, ObjectRecord, Reject
 from schemas.plan import Marker, ShardPlan
 from schemas.reasons import Reason
-from transforms import commit
+from transforms import commit, deferred
 from transforms.fetch import FetchedCase, fetch_case
 from transforms.observe import Observer
 from transforms.plan.files import ShardWork
@@ -177,6 +177,9 @@ class ShardBuilder:
     def _fetch(self, case: Case, objects: Sequence[ObjectRecord]) -> FetchedCase:
         with self.observer.watch.measure("fetch"):
             store = self.roots[case.source]
+            if deferred.is_deferred(case):
+                source, recipe = self.maker.sources[case.source], self.maker.recipe
+                case, objects = deferred.diagnose(case, objects, source, store, recipe, attempts=self.attempts)
             return fetch_case(case, objects, store, attempts=self.attempts, any_version=self.any_version)
 
     def _recount(self, file: Path, samples: list[Sample]) -> None:

@@ -126,6 +126,10 @@ class SourceStore(_Store):
         """All objects, sorted by path. Links to folders are not followed: a loop would have no end."""
         return map(readable_name, self._list(""))
 
+    def below(self, folder: str) -> Iterator[ListedObject]:
+        """The objects in one folder and deeper, sorted by path; none where there is no such folder."""
+        return map(readable_name, self._list(folder))
+
     def read(self, path: str, start: int = 0, end: int | None = None, *, version: str | None = None) -> bytes:
         """Bytes [start, end) of an object; short when the object is.
 
