@@ -190,7 +190,7 @@ def page(catalog: Catalog | None = None) -> str:
         "## What is left",
         "",
         f"{total - PUBLISHED_SETS:+} data set and {number - PUBLISHED_IMAGES:+,} images (± {doubt:,.0f}).",
-        f"If the survey's group is this one without one row, that row is one of:",
+        "If the survey's group is this one without one row, that row is one of:",
         f"{', '.join(f'{i} ({each[i].number:,})' for i in candidates)}.",
         "The facts cannot tell which, nor whether it is one row.",
         "",
