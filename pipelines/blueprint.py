@@ -69,7 +69,7 @@ def blueprint(
 
         wanted = blueprints.load(query, options)
         if out is not None and not force:
-            text.check(out)
+            text.check(out, wanted)
         made = blueprints.make(wanted)
         _tell(made, console)
         files = text.write(made, out, force=force) if out is not None else ()

@@ -55,7 +55,7 @@ def _entry(c: Candidate, draft: Draft) -> Entry:
     if not c.manifests:
         steps.append("write a manifest (docs/sources.md)")
     elif c.id in draft.refused:
-        steps.append(f"write its licence into a manifest of your own: {draft.refused[c.id]}")
+        steps.append(f"write a manifest of your own: {draft.refused[c.id]}")
     if c.id in draft.others:
         steps.append(f"choose the release: the recipe takes {draft.sources[c.id]}, not {', '.join(draft.others[c.id])}")
     if c.count.items is None:

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from catalog.blueprint.labels import Labels, coverage
-from catalog.blueprint.manifest import manifest
+from catalog.blueprint.manifest import manifest, modalities
 from catalog.blueprint.query import BlueprintQuery
 from catalog.blueprint.select import Candidate
 from catalog.query import NONE
@@ -47,21 +47,25 @@ class Draft:
         if self.content is None:
             raise ValueError("no source of this blueprint can go into a recipe")
         body = yaml.safe_dump(self.content, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
-        return f"# {title}\n# Put the files of each source below its root, or edit it; then: python -m pipelines plan\n{body}"
+        return f"# {title}\n# Put the files of each source below its root, or edit it; then: python -m pipelines inventory, plan, run\n{body}"
 
 
 def draft(taken: Sequence[Candidate], query: BlueprintQuery, words: Vocabularies) -> Draft:
     """The recipe of a selection.
 
-    A source is taken when its manifest states a licence (or the query accepts terms that are not known, by `none`): the gate
-    of the plan looks at manifests alone, and a recipe that it refuses would be of no use.
+    A source is taken when its manifest reads a modality that is asked for and states a licence (or the query accepts terms that
+    are not known, by `none`): the gate of the plan looks at manifests alone, and a recipe that it refuses would be of no use.
     """
     unknown = query.licenses is not None and NONE in query.licenses
     chosen, refused, others = dict[str, str](), dict[str, str](), dict[str, tuple[str, ...]]()
     for c in taken:
         if not c.manifests:
             continue
-        lawful = [i for i in c.manifests if c.terms.manifests[i] or unknown]
+        fitting = [i for i in c.manifests if _fits(modalities(manifest(i)), c.modalities)]
+        lawful = [i for i in fitting if c.terms.manifests[i] or unknown]
+        if not fitting:
+            refused[c.id] = f"the manifest reads {', '.join(modalities(manifest(c.manifests[0])))} only"
+            continue
         if not lawful:
             told = f"; the catalog's row says {c.terms.row}" if c.terms.row else ""
             refused[c.id] = f"the manifest states no licence{told}"
@@ -71,6 +75,11 @@ def draft(taken: Sequence[Candidate], query: BlueprintQuery, words: Vocabularies
     others = {k: v for k, v in others.items() if v}
     content = _content(tuple(chosen.values()), query, words) if chosen else None
     return Draft(content, chosen, refused, others)
+
+
+def _fits(read: Sequence[str], asked: Sequence[str]) -> bool:
+    """Whether a manifest reads a modality that is asked for; one that names none reads all."""
+    return not read or not asked or bool(set(read) & set(asked))
 
 
 def _content(chosen: Sequence[str], query: BlueprintQuery, words: Vocabularies) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import yaml
 from catalog.blueprint.estimate import Range
 from catalog.blueprint.group import Total
 from catalog.blueprint.plan import Blueprint
+from catalog.blueprint.query import BlueprintQuery, load
 from mdfp.errors import UsageError
 
 FILES = ("query.yaml", "blueprint.json", "blueprint.md", "recipe.yaml")
@@ -38,31 +39,43 @@ def files(made: Blueprint) -> dict[str, str]:
 
 
 def write(made: Blueprint, folder: Path, *, force: bool = False) -> tuple[Path, ...]:
-    """Write `FILES` into a folder; returns the files.
+    """Write `FILES` into a folder; returns them. A `query.yaml` that asks the same stays as somebody wrote it.
 
     Raises:
         UsageError: one of them is there already, and not `force`.
     """
     if not force:
-        check(folder)
+        check(folder, made.query)
     folder.mkdir(parents=True, exist_ok=True)
     content = files(made)
     for name in FILES:
         if name not in content:
             (folder / name).unlink(missing_ok=True)  # of an earlier query: it would not belong to this page
     for name, text in content.items():
-        (folder / name).write_text(text, encoding="utf-8")
+        if not (name == FILES[0] and _asks(folder / name, made.query)):
+            (folder / name).write_text(text, encoding="utf-8")
     return tuple(folder / name for name in content)
 
 
-def check(folder: Path) -> None:
-    """Refuse a folder that holds a blueprint.
+def check(folder: Path, query: BlueprintQuery) -> None:
+    """Refuse a folder that holds another query, or a blueprint.
 
     Raises:
         UsageError: one of `FILES` is there.
     """
-    if there := [folder / name for name in FILES if (folder / name).exists()]:
+    there = [folder / name for name in FILES if (folder / name).exists()]
+    if there and _asks(there[0], query):
+        there.pop(0)
+    if there:
         raise UsageError(f"{there[0]} is there already; --force replaces it")
+
+
+def _asks(file: Path, query: BlueprintQuery) -> bool:
+    """Whether a file is a query that asks the same."""
+    try:
+        return file.name == FILES[0] and load(file) == query
+    except UsageError:
+        return False
 
 
 def markdown(made: Blueprint) -> str:

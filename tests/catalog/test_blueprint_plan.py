@@ -262,6 +262,19 @@ def test_what_is_written_is_what_was_found_and_is_not_overwritten(abdomen, tmp_p
     assert yaml.safe_load((tmp_path / "query.yaml").read_text()) == ABDOMEN.asked()
 
 
+def test_a_query_beside_its_blueprint_stays_as_it_was_written(tmp_path):
+    mine = "# why\nname: skin\nmodalities: [dms]\n"
+    (tmp_path / "query.yaml").write_text(mine)
+    text.write(make(load(tmp_path / "query.yaml")), tmp_path)
+    assert (tmp_path / "query.yaml").read_text() == mine
+    with pytest.raises(UsageError, match=r"query\.yaml is there already"):
+        text.check(tmp_path, BlueprintQuery())
+    with pytest.raises(UsageError, match=r"blueprint\.json is there already"):
+        text.check(tmp_path, load(tmp_path / "query.yaml"))
+    text.write(make(BlueprintQuery(modalities=("IR",))), tmp_path, force=True)
+    assert load(tmp_path / "query.yaml").modalities == ("IR",)
+
+
 def test_missing_facts_are_listed_and_scope_is_counted(abdomen):
     sums = len(abdomen.near()) + len(abdomen.unknown()) + abdomen.as_dict()["out_of_scope"]
     assert sums + len(abdomen.selection.taken) == len(CATALOG)
@@ -282,3 +295,10 @@ def test_counts_of_kinds_that_are_not_asked_for_are_nothing():
     assert count.of(d, BlueprintQuery()) == Count(7, 100, None)
     assert count.of(d, BlueprintQuery(dimension="video")).items is None
     assert count.of(d, BlueprintQuery(dimension="3d")).items == 100
+
+
+def test_a_manifest_of_another_modality_is_not_taken():
+    asked = BlueprintQuery(modalities=("CT",), licenses=("none",))
+    made = make(asked)
+    assert made.draft.refused["chaos-mri"] == "the manifest reads MR only"
+    assert "chaos-mri" in make(asked.model_copy(update={"modalities": ("MR",)})).draft.sources
