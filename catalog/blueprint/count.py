@@ -18,11 +18,15 @@ class Count:
     videos: int | None = 0
 
     @property
+    def partial(self) -> bool:
+        """Whether a kind that is asked for is not stated, so that there may be more."""
+        return None in (self.images, self.volumes, self.videos)
+
+    @property
     def items(self) -> int | None:
         """All of them: a volume or film counts as one. None where none of the kinds is stated."""
         stated = [n for n in (self.images, self.volumes, self.videos) if n is not None]
-        missing = None in (self.images, self.volumes, self.videos)
-        return None if missing and not any(stated) else sum(stated)
+        return None if self.partial and not any(stated) else sum(stated)
 
 
 def of(row: DataSet, query: BlueprintQuery) -> Count:

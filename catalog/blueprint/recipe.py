@@ -47,7 +47,10 @@ class Draft:
         if self.content is None:
             raise ValueError("no source of this blueprint can go into a recipe")
         body = yaml.safe_dump(self.content, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
-        return f"# {title}\n# Put the files of each source below its root, or edit it; then: python -m pipelines inventory, plan, run\n{body}"
+        first = (
+            "Put the files of each source below its root, or edit it; then: python -m pipelines inventory, plan, run"
+        )
+        return f"# {title}\n# {first}\n{body}"
 
 
 def draft(taken: Sequence[Candidate], query: BlueprintQuery, words: Vocabularies) -> Draft:
@@ -92,8 +95,11 @@ def _content(chosen: Sequence[str], query: BlueprintQuery, words: Vocabularies) 
         "sources": [{"id": i, "root": f"raw/{i}"} for i in chosen],
         "terms": {"accept": sorted(stated) or [licenses.OWN_DATA]},
         "geometry": {"spacing_mm": "native" if query.dimension in ("2d", "video") else list(SPACING_MM)},
-        "labels": {"space": list(space)} if space else "image_only",
     }
+    if not any(m.annotated() for m in manifests):
+        content["labels"] = "image_only"
+    elif space:
+        content["labels"] = {"space": list(space)}
     if len(stated) < len({m.terms.license for m in manifests}):
         content["terms"]["unknown"] = "accept"
     Recipe.model_validate(content)

@@ -102,11 +102,13 @@ def minimum_images(row: DataSet, terms: Terms, query: BlueprintQuery) -> Failure
     """The data set has so many items of the kind asked for; a volume or film is one."""
     if query.minimum_images is None:
         return None
-    items = count.of(row, query).items
-    if items is None:
+    stated = count.of(row, query)
+    if stated.items is None:
         return Failure("minimum_images", "no count is stated", unknown=True)
-    if items < query.minimum_images:
-        return Failure("minimum_images", f"expected {query.minimum_images:,} or more, found {items:,}")
+    if stated.items < query.minimum_images:
+        more = " and a kind without a count" if stated.partial else ""
+        reason = f"expected {query.minimum_images:,} or more, found {stated.items:,}{more}"
+        return Failure("minimum_images", reason, unknown=stated.partial)
     return None
 
 

@@ -128,8 +128,8 @@ def _within_budget(taken: list[Candidate], query: BlueprintQuery) -> tuple[list[
     kept: set[str] = set()
     gone: dict[str, Excluded] = {}
     for c in sorted(taken, key=lambda c: (LABELED_FIRST[c.row.label] if query.prefer_labeled else 0, _bytes(c), c.id)):
-        if c.size.raw is None:
-            reason = Failure("storage_budget_gb", "no count is stated, so its size cannot be estimated", unknown=True)
+        if c.count.partial:
+            reason = Failure("storage_budget_gb", "a count is missing, so its size cannot be estimated", unknown=True)
             gone[c.id] = Excluded(c.id, (reason,))
         elif _bytes(c) > left:
             reason = Failure("storage_budget_gb", f"about {_bytes(c) / 1e9:,.1f} GB, {left / 1e9:,.1f} GB are left")

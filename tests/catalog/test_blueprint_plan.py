@@ -219,6 +219,12 @@ def test_terms_that_are_not_known_come_in_only_by_their_word():
     assert opened.content["terms"]["unknown"] == "accept"
 
 
+def test_labels_are_kept_where_no_source_has_the_structures_asked_for():
+    asked = BlueprintQuery(modalities=("MR",), anatomies=("heart",), structures=("liver",))
+    assert "labels" not in make(asked).draft.content
+    assert recipes.Recipe.model_validate(make(asked).draft.content).labels.image_only is False
+
+
 def test_no_manifest_no_recipe(tmp_path):
     made = make(BlueprintQuery(modalities=("DMS",)))
     assert made.draft.content is None

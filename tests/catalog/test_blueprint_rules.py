@@ -109,6 +109,15 @@ def test_volumes_are_sources_of_pictures_only_when_asked():
     assert taken(BlueprintQuery(dimension="2d", volumes_as_2d=True, mixed_dimensions="exclude"), both) == ["fits"]
 
 
+def test_a_count_of_one_kind_says_little_of_both():
+    both = row(dimensions=("2d", "3d"), n_images=None, n_volumes=70)
+    assert taken(BlueprintQuery(minimum_images=70), both) == ["fits"]
+    (out,) = select(BlueprintQuery(minimum_images=71), world(both)).excluded
+    assert out.unknown
+    (out,) = select(BlueprintQuery(storage_budget_gb=10**6), world(both)).excluded
+    assert out.unknown
+
+
 def test_modalities_with_too_few_data_sets_go():
     rows = [row("a"), row("b"), row("c", modalities=("US",)), row("d", modalities=("US", "CT"))]
     assert taken(BlueprintQuery(minimum_datasets_per_modality=3), *rows) == ["a", "b", "d"]
