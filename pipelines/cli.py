@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines import catalog, operate
+from pipelines import blueprint, catalog, operate
 from pipelines.console import Console, megabytes
 from pipelines.guard import Call, guard
 
@@ -333,6 +333,7 @@ def run(
 
 operate.register(app)
 catalog.register(app)
+blueprint.register(app)
 
 
 @app.command()

@@ -1,0 +1,62 @@
+"""Recipes that were planned from the catalog: they are what their query gives, load, and plan on trees as published."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from catalog import blueprint, sources
+from catalog.blueprint import text
+from pipelines.console import Console
+from pipelines.inventory import take_inventory
+from pipelines.plan import plan
+from pipelines.runner import Engine
+from pipelines.workspace import open_workspace
+from schemas import recipe
+from tests.catalog import published_tree
+from tests.catalog.test_published_layouts import dataset_json
+from transforms.plan.planner import Selection
+
+FOLDER = Path(__file__).parents[2] / "examples" / "recipes" / "planned"
+PLANNED = sorted(p.name for p in FOLDER.iterdir() if p.is_dir())
+LEAST = {"abdominal-ct": (10, {"CT"}), "brain-tumour-mr": (3, {"MR"}), "universal": (7, {"CT", "MR"})}
+"""Name -> least number of sources, and modalities that there must be."""
+
+
+def test_these_are_all():
+    assert sorted(LEAST) == PLANNED
+
+
+@pytest.mark.parametrize("name", PLANNED)
+def test_they_are_what_their_query_gives(name):
+    made = blueprint.make(blueprint.load(FOLDER / name / "query.yaml"))
+    for file in ("blueprint.md", "recipe.yaml"):
+        written = (FOLDER / name / file).read_text(encoding="utf-8")
+        assert written == text.files(made)[file], (
+            f"write it anew: python -m pipelines blueprint {name}/query.yaml --out {name}"
+        )
+
+
+@pytest.mark.parametrize("name", PLANNED)
+def test_they_plan_on_trees_as_published(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("MDFP_PATIENT_KEY", "a key for tests, of sixteen bytes and more")
+    taken = recipe.load(FOLDER / name / "recipe.yaml")
+    assert len(taken.sources) >= LEAST[name][0]
+    expected = published_tree.expected()
+    for use in taken.sources:
+        root = tmp_path / "raw" / use.id
+        root.mkdir(parents=True)
+        published_tree.write(root, expected[use.id])
+        if "folder" in expected[use.id].content:
+            dataset_json(root, expected[use.id])
+    roots = [f"{use.id}={tmp_path / 'raw' / use.id}" for use in taken.sources]
+    workspace = open_workspace(FOLDER / name / "recipe.yaml", roots, str(tmp_path / "out"))
+    quiet = Console(quiet=True)
+    found = take_inventory(workspace, Engine(1), quiet)
+    assert Counter(c.source for c in found.cases) == {u.id: len(expected[u.id].cases) for u in taken.sources}
+    made = plan(workspace, Selection(), quiet)
+    assert set(made.placed["source"].to_pylist()) == {use.id for use in taken.sources}
+    assert {i.modality for c in found.cases for i in c.images} >= LEAST[name][1]
+    assert set(sources.resolve_all(taken, FOLDER / name)) == {use.id for use in taken.sources}
