@@ -81,7 +81,7 @@ class BlueprintQuery(BaseModel):
         if not value:
             raise ValueError("an empty list accepts nothing; leave it out, or name licences")
         stated = {d.license for d in datasets.load().datasets if d.license}
-        known = (*licenses.KNOWN, *sorted(stated - set(licenses.KNOWN)), NONE)
+        known = (*licenses.table(), *sorted(stated - set(licenses.table())), NONE)
         return _once(w if w.startswith("LicenseRef-") else _known(known, w) for w in value)
 
     @model_validator(mode="after")

@@ -65,19 +65,25 @@ def draft(taken: Sequence[Candidate], query: BlueprintQuery, words: Vocabularies
         if not c.manifests:
             continue
         fitting = [i for i in c.manifests if _fits(modalities(manifest(i)), c.modalities)]
-        lawful = [i for i in fitting if c.terms.manifests[i] or unknown]
+        lawful = [i for i in fitting if unknown or None not in _licences(manifest(i))]
         if not fitting:
             refused[c.id] = f"the manifest reads {', '.join(modalities(manifest(c.manifests[0])))} only"
             continue
         if not lawful:
             told = f"; the catalog's row says {c.terms.row}" if c.terms.row else ""
-            refused[c.id] = f"the manifest states no licence{told}"
+            whose = "" if None in (c.terms.manifests[i] for i in fitting) else " of a data set that its cases come from"
+            refused[c.id] = f"the manifest states no licence{whose}{told}"
             continue
         chosen[c.id] = max(lawful, key=lambda i: (len(manifest(i).annotated()), i))
         others[c.id] = tuple(i for i in c.manifests if i != chosen[c.id])
     others = {k: v for k, v in others.items() if v}
     content = _content(tuple(chosen.values()), query, words) if chosen else None
     return Draft(content, chosen, refused, others)
+
+
+def _licences(source: Source) -> tuple[str | None, ...]:
+    """What a source and the data sets that its cases come from state; None for one that states nothing."""
+    return (source.terms.license, *(o.terms.license for o in source.origins))
 
 
 def _fits(read: Sequence[str], asked: Sequence[str]) -> bool:
@@ -87,7 +93,8 @@ def _fits(read: Sequence[str], asked: Sequence[str]) -> bool:
 
 def _content(chosen: Sequence[str], query: BlueprintQuery, words: Vocabularies) -> dict[str, Any]:
     manifests = [manifest(i) for i in chosen]
-    stated = {m.terms.license for m in manifests if m.terms.license}
+    licences = {i for m in manifests for i in _licences(m)}
+    stated = {i for i in licences if i}
     space = _space(manifests, query, words)
     content: dict[str, Any] = {
         "corpus": query.name,
@@ -100,7 +107,7 @@ def _content(chosen: Sequence[str], query: BlueprintQuery, words: Vocabularies) 
         content["labels"] = "image_only"
     elif space:
         content["labels"] = {"space": list(space)}
-    if len(stated) < len({m.terms.license for m in manifests}):
+    if None in licences:
         content["terms"]["unknown"] = "accept"
     Recipe.model_validate(content)
     return content

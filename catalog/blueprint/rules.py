@@ -80,13 +80,16 @@ def anatomies(row: DataSet, terms: Terms, query: BlueprintQuery) -> Failure | No
 
 
 def licenses(row: DataSet, terms: Terms, query: BlueprintQuery) -> Failure | None:
-    """Every licence that the row or its manifests state is on the list; no licence passes only by the word `none`."""
+    """Every licence that the row, its manifests or their origins state is on the list; none passes only by the word `none`."""
     if query.licenses is None or terms.allowed(query.licenses):
         return None
-    if not terms.known:
+    if not terms.known and NONE not in query.licenses:
         return Failure("licenses", f"no licence is known ({row.license_status})", unknown=True)
     accepted = [i for i in query.licenses if i != NONE]
-    return Failure("licenses", f"expected {' or '.join(accepted) or 'no licence'}, found {', '.join(terms.known)}")
+    found = ", ".join(terms.known or (NONE,))
+    if set(terms.known) <= set(accepted) and (strange := set(terms.inherited) - set(query.licenses)):
+        found += f", and {', '.join(sorted(strange))} of data sets that its cases come from"
+    return Failure("licenses", f"expected {' or '.join(accepted) or 'no licence'}, found {found}")
 
 
 def include_unlabeled(row: DataSet, terms: Terms, query: BlueprintQuery) -> Failure | None:

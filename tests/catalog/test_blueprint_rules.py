@@ -88,10 +88,24 @@ def test_terms_that_are_not_known_pass_only_by_their_word():
 
 def test_a_contradicted_licence_needs_both_on_the_list():
     facts = CATALOG["abdomenatlas"]
-    stated = select(BlueprintQuery(), Catalog((facts,), (), WORDS)).taken[0].terms.known
+    terms = select(BlueprintQuery(), Catalog((facts,), (), WORDS)).taken[0].terms
+    stated = terms.known
     assert len(stated) == 2
     for allow, found in ((stated, 1), (stated[:1], 0), (stated[1:], 0)):
-        assert len(select(BlueprintQuery(licenses=allow), Catalog((facts,), (), WORDS)).taken) == found
+        query = BlueprintQuery(licenses=(*allow, *terms.inherited))
+        assert len(select(query, Catalog((facts,), (), WORDS)).taken) == found
+
+
+def test_the_licences_of_origins_are_needed_too():
+    world = Catalog((CATALOG["abdomenatlas"],), (), WORDS)
+    terms = select(BlueprintQuery(), world).taken[0].terms
+    assert terms.inherited == ("GPL-3.0-only", "none")
+    for left_out in terms.inherited:
+        allow = tuple(i for i in (*terms.known, *terms.inherited) if i != left_out)
+        chosen = select(BlueprintQuery(licenses=allow), world)
+        assert chosen.taken == ()
+        ((failure,),) = (e.failures for e in chosen.excluded)
+        assert f"and {left_out} of data sets that its cases come from" in failure.reason
 
 
 def test_volumes_are_sources_of_pictures_only_when_asked():
