@@ -137,7 +137,9 @@ def _dataset_json(store: SourceStore, listing: Sequence[ListedObject], remarks: 
     labels = content.get("labels", {})
     # MSD writes value -> name, nnU-Net name -> value.
     named = (
-        {int(v): k for k, v in labels.items() if str(v).isdigit()} if nnunet else {int(k): v for k, v in labels.items()}
+        {int(v): k for k, v in labels.items() if str(v).isdecimal()}
+        if nnunet
+        else {int(k): v for k, v in labels.items()}
     )
     table = _table(named, remarks)
     layout = {"kind": "nnunet" if nnunet else "msd", "folder": folder, "channels": channels}

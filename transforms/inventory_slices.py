@@ -83,7 +83,7 @@ def sliced_label(
 def natural(path: str) -> tuple[tuple[int, int, str], ...]:
     """A key by which names sort as people number them: `img2` before `img10`."""
     parts = re.split(r"(\d+)", path)
-    return tuple((1, int(p), p) if p.isdigit() else (0, 0, p) for p in parts)
+    return tuple((1, int(p), p) if p.isdecimal() else (0, 0, p) for p in parts)
 
 
 def _in_slice_order(named: Sequence[ListedObject], found: SeriesVolume) -> list[ListedObject]:

@@ -533,6 +533,6 @@ def _photometric(value: str | None) -> str:
 
 
 def _age_years(text: str | None) -> float | None:
-    if not text or text[-1] not in _AGE_UNITS or not text[:-1].isdigit():
+    if not text or text[-1] not in _AGE_UNITS or not (text.isascii() and text[:-1].isdigit()):
         return None
     return min(AGE_CAP_YEARS, round(int(text[:-1]) / _AGE_UNITS[text[-1]], 2))

@@ -105,7 +105,8 @@ def time_s(value: str | None) -> float | None:
     """Seconds since midnight of a TM value, HHMMSS.FFFFFF or the older HH:MM:SS (PS3.5 6.2); None where it is none."""
     digits = (value or "").replace(":", "")
     whole, _, fraction = digits.partition(".")
-    if not whole.isdigit() or len(whole) not in (2, 4, 6) or (fraction and not fraction.isdigit()):
+    plain = digits.isascii() and whole.isdigit() and (not fraction or fraction.isdigit())
+    if not plain or len(whole) not in (2, 4, 6):
         return None
     hours, minutes, seconds = (int(whole[n : n + 2] or 0) for n in (0, 2, 4))
     if hours > 23 or minutes > 59 or seconds > 60:

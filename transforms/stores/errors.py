@@ -76,7 +76,7 @@ def of_status(status: int, code: str, where: str) -> OSError:
         code: the store's own code, or an empty string.
         where: URL of the object, for a person.
     """
-    said = f"the store answered {status}{f' {code}' if code and not code.isdigit() else ''}"
+    said = f"the store answered {status}{f' {code}' if code and not code.isdecimal() else ''}"
     with contextlib.suppress(ValueError):
         said += f" ({HTTPStatus(status).phrase})"
     where = redacted(where)
@@ -119,7 +119,7 @@ def _translated(error: BaseException, where: str) -> OSError | None:
     if isinstance(response, dict) and "Error" in response:  # botocore.exceptions.ClientError
         status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         code = str(response["Error"].get("Code", ""))
-        return of_status(status or (int(code) if code.isdigit() else 0), code, where)
+        return of_status(status or (int(code) if code.isdecimal() else 0), code, where)
     for attribute in ("status", "status_code", "code"):  # aiohttp, azure-core, gcsfs
         answer = getattr(error, attribute, None)
         if isinstance(answer, int) and answer >= 300:

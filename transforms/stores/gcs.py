@@ -123,7 +123,7 @@ class GcsBackend:
         generation = answer.get("X-Goog-Generation")
         return Got(
             data[start:end] if status == HTTPStatus.OK else data,
-            int(total) if total.isdigit() else None,
+            int(total) if total.isdecimal() else None,
             f"{GENERATION}{generation}" if generation else None,
         )
 

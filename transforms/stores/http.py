@@ -101,14 +101,14 @@ class HttpBackend:
         total = answer.get("Content-Length")
         if status == 206:
             first, _, whole = answer.get("Content-Range", "").removeprefix("bytes ").partition("/")
-            total = whole if whole.isdigit() else None
+            total = whole if whole.isdecimal() else None
             if first.partition("-")[0] != str(start):
                 raise errors.TransientStoreError(f"{self._where(path)}: asked for bytes from {start}, was sent {first}")
         else:
             data = data[start:end]
         if found.startswith("size:"):
             found = f"size:{total}"
-        return Got(data, int(total) if total is not None and total.isdigit() else None, found)
+        return Got(data, int(total) if total is not None and total.isdecimal() else None, found)
 
     def put(self, path: str, data: bytes, *, only_new: bool) -> bool:
         """Never."""

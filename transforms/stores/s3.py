@@ -120,7 +120,7 @@ class S3Backend:
                 return Got(b"", None, None if found is None else found.version)
             errors.raise_as_ours(error, self._where(path))
         total = answer.get("ContentRange", "").rpartition("/")[2] or answer.get("ContentLength")
-        return Got(data, int(total) if str(total).isdigit() else None, _version(answer["ETag"]))
+        return Got(data, int(total) if str(total).isdecimal() else None, _version(answer["ETag"]))
 
     def put(self, path: str, data: bytes, *, only_new: bool) -> bool:
         """PUT, with If-None-Match when it must be new."""

@@ -189,7 +189,8 @@ def test_an_unknown_transfer_syntax_is_unsupported(slice_bytes: SliceBytes) -> N
 
 
 @pytest.mark.parametrize(
-    ("age", "years"), [("034Y", 34.0), ("018M", 1.5), ("000D", 0.0), ("120Y", 90.0), ("old", None), ("", None)]
+    ("age", "years"),
+    [("034Y", 34.0), ("018M", 1.5), ("000D", 0.0), ("120Y", 90.0), ("old", None), ("0²4Y", None), ("", None)],
 )
 def test_ages_are_years_and_capped(slice_bytes: SliceBytes, age: str, years: float | None) -> None:
     assert opened(slice_bytes(PIXELS, position=AT, name="1", PatientAge=age)).age_years == years
