@@ -10,7 +10,7 @@ BENCH  ?= .venv-bench
 
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help demo test formats stores engines fetch-engines kills hostile fuzz lint types check torch bench-preprocess bench-stream bench-pipeline bench-scale check-infra constraints schemas clean
+.PHONY: help demo test formats stores engines fetch-engines kills hostile fuzz lint types check torch bench-preprocess bench-stream bench-pipeline bench-scale bench-identity check-infra constraints schemas clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -64,6 +64,10 @@ bench-scale: $(READY)
 	rm -rf build/scale && mkdir -p build/scale
 	$(BIN)/python -m benchmarks.graph build/scale/graph
 	$(BIN)/python -m benchmarks.scale build/scale/million
+
+# make bench-identity   what fingerprints recognise, and a hundred thousand of them joined
+bench-identity: $(READY)
+	$(BIN)/python -m benchmarks.identity
 
 bench-stream: $(BENCH)/.ready
 	$(BENCH)/bin/python -m benchmarks.stream

@@ -1,6 +1,6 @@
 """Arrow schemas from frozen dataclasses: one definition of a record, in Python and on disk.
 
-A field is written `name: Annotated[type, "what it means"]`. Types are `str`, `int`, `float`, `bool`, `X | None`,
+A field is written `name: Annotated[type, "what it means"]`. Types are `str`, `int`, `float`, `bool`, `bytes`, `X | None`,
 `tuple[X, ...]` and other such dataclasses; the text becomes the column's `doc` metadata.
 """
 
@@ -22,6 +22,7 @@ _SCALARS: dict[type, pa.DataType] = {
     int: pa.int64(),
     float: pa.float64(),
     bool: pa.bool_(),
+    bytes: pa.binary(),
 }
 
 

@@ -1,4 +1,4 @@
-"""The builder's command line: `python -m pipelines init|inspect|inventory|plan|build|publish|run|status|cancel|repair|withdraw|gc|demo`.
+"""The builder's command line: `python -m pipelines init|inspect|inventory|fingerprint|plan|build|publish|run|…` (--help: all).
 
 Exit codes: 0 done; 1 the run failed or a gate did not pass; 2 wrong use, nothing was done; 3 cancelled on request; 130
 interrupted.
@@ -183,6 +183,38 @@ def inventory(
         found = take_inventory(workspace, engine, console)
         describe(found, console)
         console.result(found.summary())
+
+    guard(Call(console, resumable=True), action)
+
+
+@app.command(context_settings=BEAM)
+def fingerprint(
+    context: typer.Context, recipe: RecipeArg, root: RootOpt = None, out: OutOpt = None,
+    runner: RunnerOpt = "local", workers: WorkersOpt = None, as_json: JsonOpt = False, quiet: QuietOpt = False,
+) -> None:  # fmt: skip
+    """Read every image of the inventory once and say which cases are the same, before anything is built. Optional.
+
+    Images of unchanged objects are not read again. Later plans leave copies out, and keep what belongs together in one
+    split. Writes tables under OUT/identity/ (docs/identity.md).
+    """
+    console = Console(as_json, quiet)
+
+    def action() -> None:
+        from pipelines import identity
+        from pipelines.fingerprint import take_fingerprints
+        from pipelines.inventory import read_inventory
+        from transforms.plan.published import load
+
+        workspace = _workspace(recipe, root, out)
+        engine = _beam(context, workers, runner, workspace)
+        taken = take_fingerprints(workspace, engine, console)
+        console.say(f"fingerprint: {taken.line()}")
+        published = load(workspace.corpus)
+        known = identity.known(workspace, read_inventory(workspace), published, console)
+        assert known is not None  # there are fingerprints
+        graph = identity.write(workspace, known, published, console)
+        console.say(f"identity: {identity.line(graph)}")
+        console.result(dataclasses.asdict(taken) | {"identity": identity.summary(graph)})
 
     guard(Call(console, resumable=True), action)
 

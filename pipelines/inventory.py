@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import pyarrow as pa
 import pyarrow.compute as pc
 from rich.table import Table
 
@@ -224,14 +223,20 @@ def _load(workspace: Workspace, folder: str) -> Taken:
     content = json.loads(corpus.read(f"{folder}/inventory.json"))
     counts: dict[str, Counts] = {}
     rejects: list[Reject] = []
-    parts: list[partial[pa.Table]] = []
     # A folder holds the inventory of one source, or names those of several.
     for base in content.get("folders", {"": folder}).values():
         of_source = json.loads(corpus.read(f"{base}/inventory.json"))
         counts |= {source: Counts(**c) for source, c in of_source["counts"].items()}
         rejects += arrow.from_table(Reject, read_part(corpus, f"{base}/rejects.parquet"))
-        parts += [partial(read_part, corpus, part_path(base, part)) for part in of_source["parts"]]
+    parts = [partial(read_part, corpus, path) for path in _part_paths(workspace, folder)]
     return Taken(InventoryTable(parts, rejects, content["patient_key"]), counts, folder)
+
+
+def _part_paths(workspace: Workspace, folder: str) -> list[str]:
+    content = json.loads(workspace.corpus.read(f"{folder}/inventory.json"))
+    bases = content.get("folders", {"": folder}).values()
+    parts = {base: json.loads(workspace.corpus.read(f"{base}/inventory.json"))["parts"] for base in bases}
+    return [part_path(base, part) for base, numbers in parts.items() for part in numbers]
 
 
 def read_inventory(workspace: Workspace) -> InventoryTable:
@@ -240,15 +245,27 @@ def read_inventory(workspace: Workspace) -> InventoryTable:
     Raises:
         UsageError: there is none.
     """
+    table = _load(workspace, _latest(workspace)).table
+    return InventoryTable(table.parts, table.rejects, workspace.keys.fingerprint)
+
+
+def newest_parts(workspace: Workspace) -> list[str]:
+    """Paths of the part files of the newest inventory, in the order of its table.
+
+    Raises:
+        UsageError: there is none.
+    """
+    return _part_paths(workspace, _latest(workspace))
+
+
+def _latest(workspace: Workspace) -> str:
     try:
-        folder = workspace.corpus.read("inventory/LATEST").decode().strip()
+        return workspace.corpus.read("inventory/LATEST").decode().strip()
     except FileNotFoundError:
         raise UsageError(
             f"{workspace.corpus.root}: there is no inventory yet; make one with: "
             f"python -m pipelines inventory {workspace.recipe_path}"
         ) from None
-    table = _load(workspace, folder).table
-    return InventoryTable(table.parts, table.rejects, workspace.keys.fingerprint)
 
 
 def describe(taken: Taken, console: Console) -> None:

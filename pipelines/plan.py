@@ -9,7 +9,7 @@ from rich.table import Table
 
 from expectations.validate import validate_plan
 from mdfp.errors import MdfpError, UsageError
-from pipelines import withdrawal
+from pipelines import identity, withdrawal
 from pipelines.console import Console, duration, megabytes
 from pipelines.gate import require_pass
 from pipelines.inventory import read_inventory
@@ -44,6 +44,7 @@ def plan(workspace: Workspace, selection: Selection, console: Console) -> Plan:
     published = load_published(workspace.corpus)
     withdrawal.require_finished(workspace, published)
     write_missing_rejects(workspace, published.manifest.number if published else 0)
+    known = identity.known(workspace, inventory, published, console)
     made = planner.make_plan(
         workspace.recipe,
         workspace.sources,
@@ -52,7 +53,10 @@ def plan(workspace: Workspace, selection: Selection, console: Console) -> Plan:
         selection,
         load_holes(workspace.corpus),
         tombstones.load(workspace.corpus),
+        known,
     )
+    if known is not None:
+        console.say(f"identity: {identity.line(identity.write(workspace, known, published, console))}")
     if not made.shards:
         if published is None:
             raise NothingToBuildError(_nothing(made))

@@ -94,7 +94,11 @@ class Reason(StrEnum):
     TERMS_UNKNOWN = "terms_unknown", "the source states no terms and the recipe refuses unknown ones"
     EXCLUDED = "excluded", "the source manifest or the recipe excludes the case"
     NOT_SELECTED = "not_selected", "outside the recipe's modalities, --only or --limit"
-    PATIENT_CONFLICT = "patient_conflict", "its patient is published in another split"
+    PATIENT_CONFLICT = (
+        "patient_conflict",
+        "its patient, or what belongs together with it, is published in another split",
+    )
+    NEVER_TRAIN = "never_train", "it belongs together with a case of a benchmark that the recipe never trains on"
     DUPLICATE = "duplicate", "the same pixels as another sample, which is kept"
     PUBLISHED = "published", "a sample of an earlier generation already; nothing is wrong with it"
 

@@ -232,6 +232,9 @@ class Splits(_Model):
     test: float | HeldOut = Field(0.0, description="a fraction, or {sources: [ids]} held out whole")
     folds: int | None = Field(None, ge=2, le=100, description="cross-validation folds of the train split")
     key: str | None = Field(None, description="changes the draw; default: the corpus's name")
+    never_train: tuple[str, ...] = Field(
+        (), description="sources or cases of benchmarks: what belongs together with them is never in train or val"
+    )
 
     @model_validator(mode="after")
     def _sum(self) -> Splits:
@@ -240,6 +243,18 @@ class Splits(_Model):
         if abs(total - 1) > 1e-9:
             raise ValueError(f"train + val + test must be 1, found {self.train} + {self.val} + {test} = {total:g}")
         return self
+
+
+class Identity(_Model):
+    """What is known of which case is which, beside the fingerprints of the sources themselves; paths beside the recipe."""
+
+    links: tuple[str, ...] = Field(
+        (),
+        description="tables (.csv, .parquet) of cases known to belong together: source_a, case_a, source_b, case_b, kind, evidence",
+    )
+    known: tuple[str, ...] = Field(
+        (), description="fingerprint tables (.parquet) of cases that are not in sources:, such as a benchmark's"
+    )
 
 
 class Shards(_Model):
@@ -285,7 +300,11 @@ class Recipe(_Model):
         "refuse",
         description="images over time: refuse; keep, one image of axes tzyx; split, each time point a case of its own",
     )
-    duplicates: Literal["drop", "keep"] = Field("drop", description="what to do with samples of equal pixels")
+    duplicates: Literal["drop", "drop_exact", "keep"] = Field(
+        "drop",
+        description="samples of equal pixels, and with fingerprints re-written copies too; drop_exact: of equal pixels only",
+    )
+    identity: Identity = Identity()
     sampling: Sampling | None = Field(None, description="how often readers see what in an epoch of the train split")
     sites: Sites | None = Field(None, description="a view for each site, patients disjoint: {by: source} or {by: site}")
     about: About | None = Field(
@@ -323,8 +342,15 @@ class Recipe(_Model):
         """The recipe as plain values, without the places where things lie: equal wherever it is run."""
         content = self.model_dump(
             mode="json",
-            exclude={"out": True, "out_access": True, "sources": {"__all__": {"root", "access", "manifest"}}},
+            exclude={
+                "out": True,
+                "out_access": True,
+                "identity": True,
+                "sources": {"__all__": {"root", "access", "manifest"}},
+            },
         )
+        if not self.splits.never_train:
+            del content["splits"]["never_train"]  # as in recipes written before there was one
         if not self.policy.accept:
             del content["policy"]  # as in recipes written before there was one
         if self.temporal == "refuse":

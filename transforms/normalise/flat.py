@@ -80,11 +80,11 @@ def normalise_flat(flat: Flat, case_image: CaseImage, recipe: Recipe) -> Normali
     if flat.axes in ("yxc", "tyxc") and array.shape[-1] in (2, 4):
         warnings.append("some pixels are transparent: alpha is the last channel")
 
-    seen, digest = survey_and_hash(_as_zyx(flat.array), scale=flat.scale, offset=flat.offset)
-    native = measure(_as_zyx(flat.array), None, scale=flat.scale, offset=flat.offset, seen=seen)
+    seen, digest = survey_and_hash(as_zyx(flat.array), scale=flat.scale, offset=flat.offset)
+    native = measure(as_zyx(flat.array), None, scale=flat.scale, offset=flat.offset, seen=seen)
     asked = recipe.intensity.modalities.get(case_image.modality)
     percents = asked.percentiles if asked is not None and asked.percentiles else intensity.DEFAULT_PERCENTILES
-    stored = measure(_as_zyx(array), None, scale=flat.scale, offset=flat.offset, percents=percents)
+    stored = measure(as_zyx(array), None, scale=flat.scale, offset=flat.offset, percents=percents)
     data, extension = _encoded(array, flat, untouched=array is flat.array)
     if extension == "jpg":
         done.append("the original JPEG stream, without its metadata")
@@ -229,7 +229,7 @@ def _rows_columns_of(shape: tuple[int, ...], axes: str) -> tuple[int, int]:
     return shape[axes.index("y")], shape[axes.index("x")]
 
 
-def _as_zyx(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def as_zyx(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The array with three axes, for functions that see voxels only: their order in memory does not change."""
     return (
         array.reshape((1,) * (3 - array.ndim) + array.shape) if array.ndim < 4 else array.reshape(-1, *array.shape[-2:])

@@ -30,7 +30,7 @@ from schemas.source import Source
 from transforms import environment
 from transforms.labels import palette as palettes
 from transforms.pixel_version import PIXEL_VERSION
-from transforms.plan import holes, packing, splits, terms
+from transforms.plan import holes, identity, packing, splits, terms
 from transforms.plan.duplicates import Duplicate
 from transforms.plan.holes import KnownHole
 from transforms.plan.inventory import Inventory, InventoryTable, records_of
@@ -153,6 +153,7 @@ def make_plan(
     selection: Selection = Selection(),
     known_holes: Mapping[str, KnownHole] | None = None,
     withdrawn: Withdrawn | None = None,
+    known: identity.Known | None = None,
 ) -> Plan:
     """The plan of the next generation.
 
@@ -164,6 +165,7 @@ def make_plan(
         selection: what the command line narrows it to.
         known_holes: what could not be made in earlier generations, by case id.
         withdrawn: what was taken back for good.
+        known: which case is which, where somebody looked; None: patients alone are kept together.
 
     Raises:
         UsageError: the corpus was built by another recipe or with another patient key, or holds samples that the recipe's
@@ -188,14 +190,21 @@ def make_plan(
     verdicts = _selected(cases, recipe, sources, published, selection, still, withdrawn or Withdrawn())
     candidates = [c for c in cases if c.case_id not in verdicts]
 
-    places = splits.place(candidates, recipe.splits, key, published.split_of_group() if published else {})
+    groups = splits.Groups()
+    if known is None:
+        places = splits.place(candidates, recipe.splits, key, published.split_of_group() if published else {})
+    else:
+        decided_groups = identity.decide(known, published.members() if published else ())
+        groups = decided_groups.groups
+        places = splits.place(candidates, recipe.splits, key, decided_groups.published, groups)
+        places |= _without_copies(candidates, places, known, published, recipe)
     building = [c for c in candidates if places[c.case_id].left_out is None]
     split_of = {c.case_id: places[c.case_id].split for c in building}
     packs = packing.pack(building, split_of, recipe.shards, key, _first_numbers(published))
     del candidates, building, split_of
 
     entries = _palette(recipe, sources, published)
-    decided = _decided(table, cases, verdicts, places, packs)
+    decided = _decided(table, cases, verdicts, places, packs, groups)
     del table, cases, verdicts, places  # a million of each
     plan = Plan(
         corpus=recipe.corpus,
@@ -229,6 +238,23 @@ class Candidate(NamedTuple):
     license: str | None
     estimated_bytes: int
     estimated_seconds: float
+    label_tables: Sequence[str]
+
+
+def _without_copies(
+    candidates: Sequence[Candidate],
+    places: Mapping[str, splits.Place],
+    known: identity.Known,
+    published: Published | None,
+    recipe: Recipe,
+) -> dict[str, splits.Place]:
+    """Places of the candidates that are left out because another case is the same picture."""
+    placed = [c for c in candidates if places[c.case_id].left_out is None]
+    old = {case_id: split for case_id, _, split in published.members()} if published else {}
+    losers = identity.copies(known.graph, placed, old, recipe.splits, recipe.duplicates)
+    return {
+        d.case_id: dataclasses.replace(places[d.case_id], left_out=Reason.DUPLICATE, detail=d.detail) for d in losers
+    }
 
 
 def _candidates(table: pa.Table) -> list[Candidate]:
@@ -242,6 +268,7 @@ def _decided(
     verdicts: Mapping[str, tuple[Reason, str]],
     places: Mapping[str, splits.Place],
     packs: Sequence[packing.Pack],
+    known: splits.Groups,
 ) -> pa.Table:
     """The plan's table, from what was decided about each case."""
     position = {case_id: (p, i) for p in packs for i, case_id in enumerate(p.cases)}
@@ -261,7 +288,7 @@ def _decided(
     decided = dict(
         zip(("split", "fold", "shard", "position", "left_out", "detail"), zip(*rows, strict=True), strict=True)
     )
-    groups = [splits.group_of(c) for c in cases]
+    groups = [splits.group_of(c, known) for c in cases]
     schema = arrow.arrow_schema(PlannedCase)
     arrays = []
     for f in schema:

@@ -60,8 +60,15 @@ class Published:
         return frozenset(self._column("case_id"))
 
     def split_of_group(self) -> dict[str, str]:
-        """The split of every group."""
-        return dict(zip(self._column("group"), self._column("split"), strict=True))
+        """The split of every group, and of every patient: groups of several patients bear the name of one."""
+        split = self._column("split")
+        return dict(zip(self._column("patient"), split, strict=True)) | dict(
+            zip(self._column("group"), split, strict=True)
+        )
+
+    def members(self) -> Iterator[tuple[str, str, str]]:
+        """Case id, patient and split of every sample."""
+        return zip(self._column("case_id"), self._column("patient"), self._column("split"), strict=True)
 
     def sources(self) -> Counter[str]:
         """Samples of each source."""
