@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from transforms.flat import Flat
 from transforms.identity.thumbnail import CELLS, Thumbnail, thumbnail
-from transforms.normalise.content_hash import survey_and_hash
 from transforms.normalise import over_time
+from transforms.normalise.content_hash import survey_and_hash
 from transforms.normalise.flat import as_zyx
 from transforms.normalise.image import working
 from transforms.normalise.intensity import CT_FLOOR_HU
