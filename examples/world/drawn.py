@@ -125,7 +125,9 @@ def contours(organ: Ellipsoid, grid: ScanGrid) -> Iterator[npt.NDArray[np.float6
     for k in range(grid.shape_zyx[0]):
         rest = 1 - ((k - z0) / c) ** 2
         if rest > 0:
-            index = np.stack([x0 + a * rest**0.5 * np.cos(t), y0 + b * rest**0.5 * np.sin(t), np.full(_CORNERS, k)], axis=1)
+            index = np.stack(
+                [x0 + a * rest**0.5 * np.cos(t), y0 + b * rest**0.5 * np.sin(t), np.full(_CORNERS, k)], axis=1
+            )
             yield geometry.apply(geometry.lps_to_ras(grid.affine_ras), index)
 
 

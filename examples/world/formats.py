@@ -7,6 +7,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -112,7 +113,8 @@ def decathlon(source: WorldSource, root: Path, entries: Sequence[Entry]) -> list
             files.put(root, f"{folder}/labelsTr/{name}.nii.gz", _label_file(source, body, grid))
             training.append({"image": f"./imagesTr/{name}.nii.gz", "label": f"./labelsTr/{name}.nii.gz"})
         told = () if unlabelled else source.drawn
-        cases.append(case_of(source.id, name, e.scan, e.copy, [image], states_of(body, told)))
+        case = case_of(source.id, name, e.scan, e.copy, [image], states_of(body, told))
+        cases.append(replace(case, tests=unlabelled))
     described = {
         "name": "World", "tensorImageSize": "3D", "modality": {"0": "CT"}, "labels": _named(source, number_first=True),
         "numTraining": len(training), "numTest": len(test), "training": training, "test": test,
@@ -168,7 +170,10 @@ def archives(source: WorldSource, root: Path, entries: Sequence[Entry]) -> list[
             for e in entries[start : start + 8]:
                 body, volume, grid = _picture(source, e)
                 name = f"z{e.number:04}"
-                for file, content in (("ct", _nifti(source, volume, grid)), ("organs", _label_file(source, body, grid))):
+                for file, content in (
+                    ("ct", _nifti(source, volume, grid)),
+                    ("organs", _label_file(source, body, grid)),
+                ):
                     archive.writestr(zipfile.ZipInfo(f"{name}/{file}.nii.gz", (2001, 2, 3, 10, 11, 12)), content)
                 path = f"parts/{part}.zip/{name}/ct.nii.gz"
                 cases.append(case_of(source.id, name, e.scan, e.copy, [path], states_of(body, source.drawn)))
@@ -238,7 +243,9 @@ def series_and_maps(source: WorldSource, root: Path, entries: Sequence[Entry]) -
     cases = []
     for e in entries:
         body, grid, paths, _ = _series(source, root, e)
-        files.put_itk(root, f"labels/{_patient_id(source, e.patient)}/SE{e.number:04}.nrrd", _labels(source, body, grid), grid)
+        files.put_itk(
+            root, f"labels/{_patient_id(source, e.patient)}/SE{e.number:04}.nrrd", _labels(source, body, grid), grid
+        )
         cases.append(
             case_of(source.id, f"SE{e.number:04}", e.scan, e.copy, sorted(paths), states_of(body, source.drawn))
         )

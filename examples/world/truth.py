@@ -28,6 +28,7 @@ class WorldCase:
         image_paths: objects of its images below the source's root; those of an archive as `part.zip/member`.
         states: what its labels say of each structure of `EVERY_STRUCTURE`.
         findings: what its row says.
+        tests: whether its source gives it to test.
     """
 
     source: str
@@ -38,6 +39,7 @@ class WorldCase:
     image_paths: tuple[str, ...]
     states: Mapping[str, State]
     findings: Mapping[str, str]
+    tests: bool = False
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from examples.world.sources import WorldSource
 from examples.world.truth import WorldCase, WorldTruth
 from examples.world.write import write_world
+from mdfp.labels import State
 from mdfp.sample import Sample
 from pipelines import fingerprint
 from pipelines import run as runs
@@ -45,7 +46,7 @@ class Result:
         pairs: pairs of cases of one person.
         found: pairs of cases of one component.
         right: pairs that are both.
-        split_leaks: people who have samples in more than one split.
+        split_leaks: people and components that have samples in more than one split.
         wrong_states: (case, structure, found, true).
         wrong_copies: scans of which not exactly the one that the rule names became a sample.
         unaccounted: cases that are neither a sample, nor a hole, nor left out as a copy, and samples that nobody planned.
@@ -170,11 +171,13 @@ def _pairs(belongs: Mapping[str, str]) -> set[tuple[str, str]]:
 
 
 def _leaks(samples: Iterable[Sample], known: Mapping[str, WorldCase], component: Mapping[str, str]) -> tuple[str, ...]:
-    """People, and components, whose samples are in more than one split."""
+    """People, and components, whose samples are in more than one split; who tests in a source must test here."""
     splits: dict[str, set[str]] = defaultdict(set)
     for s in samples:
         splits[f"person {known[s.case_id].person}"].add(s.split)
         splits[f"component {component[s.case_id]}"].add(s.split)
+        if known[s.case_id].tests:
+            splits[f"person {known[s.case_id].person}"].add("test")
     return tuple(sorted(who for who, where in splits.items() if len(where) > 1))
 
 
@@ -196,14 +199,14 @@ def _states(
 
 
 def _copies(truth: WorldTruth, known: Mapping[str, WorldCase], samples: Iterable[Sample]) -> tuple[str, ...]:
-    """Scans of which not exactly one sample was made: of a labelled case before others, of the first source."""
+    """Scans of which not the one sample was made that docs/identity.md names: what tests, else what is labelled, else the first."""
     made = {(known[s.case_id].source, known[s.case_id].name) for s in samples}
     by_scan: dict[str, list[WorldCase]] = defaultdict(list)
     for case in truth.cases:
         by_scan[case.scan].append(case)
     wrong = []
     for scan, cases in sorted(by_scan.items()):
-        first = min(cases, key=lambda c: (not any(s != "unknown" for s in c.states.values()), c.source, c.name))
+        first = min(cases, key=lambda c: (not c.tests, set(c.states.values()) == {State.UNKNOWN}, c.source, c.name))
         kept = [c for c in cases if (c.source, c.name) in made]
         if kept != [first]:
             wrong.append(f"{scan}: {[f'{c.source} {c.name}' for c in kept]}, expected {first.source} {first.name}")
@@ -221,6 +224,10 @@ def _unaccounted(
     planned = Counter(c for s in plan.shards for c in s.cases)
     became = Counter([s.case_id for s in samples]) + Counter(holes)
     copies = {a.case_id for a in plan.left_out() if a.left_out == Reason.DUPLICATE}
-    lost = [f"{c}: planned {planned[c]} times, came out {became[c]} times" for c in planned | became if planned[c] != became[c]]
+    lost = [
+        f"{c}: planned {planned[c]} times, came out {became[c]} times"
+        for c in planned | became
+        if planned[c] != became[c]
+    ]
     lost += [f"{c}: neither planned nor left out as a copy" for c in known if (c in copies) == (c in planned)]
     return lost + [f"{n} images without a fingerprint: {reason}" for reason, n in faults.items()]
