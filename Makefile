@@ -10,7 +10,7 @@ BENCH  ?= .venv-bench
 
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help demo test formats stores engines fetch-engines kills hostile fuzz lint types check torch bench-preprocess bench-stream bench-pipeline bench-scale bench-identity check-infra constraints schemas clean
+.PHONY: help demo test formats stores engines fetch-engines kills hostile fusion-world fuzz lint types check torch bench-preprocess bench-stream bench-pipeline bench-scale bench-identity check-infra constraints schemas clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -95,6 +95,10 @@ formats: $(READY)
 # make hostile  broken and hostile inputs beside sound ones: each refused by its own reason, none of the others harmed
 hostile: $(READY)
 	$(BIN)/python -m tests.hostile
+
+# make fusion-world  300 generated people in 12 data sets, fused: who is who, splits and states against the truth (SIZE=small)
+fusion-world: $(READY)
+	$(BIN)/python -m tests.world $(SIZE)
 
 # make fuzz     mutated files before each reader: only rejects may come out (SECONDS=600 a reader, READERS="nifti dicom")
 fuzz: $(READY)

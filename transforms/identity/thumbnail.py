@@ -65,7 +65,6 @@ def thumbnail(volume: Volume, seen: Survey | None = None, floor: float | None = 
         floor: physical value that lower ones count as: of CT -1024 HU, below which there is only padding.
     """
     canonical = working(canonicalise(volume))
-    assert isinstance(canonical, Volume)  # what is made of a volume is one
     found = seen or survey(canonical.array_zyx)
     if found.nonfinite == found.voxels or found.maximum <= found.minimum:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,7 @@ from transforms.normalise.statistics import Measured, body_box, body_threshold, 
 from transforms.normalise.survey import Box, Survey
 from transforms.normalise.taps import output_size
 from transforms.rejected import Rejected
-from transforms.volume import VoxelGrid
+from transforms.volume import Volume, VoxelGrid
 
 MIN_CT_SPAN_HU = 100.0
 """A CT whose values span less is probably not in HU: air and water alone are 1000 HU apart."""
@@ -223,6 +223,10 @@ def _sampled(array: npt.NDArray[Any], grid: SharedGrid, **how: Any) -> tuple[npt
     return over_time.each(array, grid.shape_zyx, one), outside
 
 
+@overload
+def working(canonical: Volume) -> Volume: ...
+@overload
+def working(canonical: Image) -> Image: ...
 def working(canonical: Image) -> Image:
     """A canonical volume whose rows are contiguous and whose scale is positive."""
     if canonical.scale == 0:
