@@ -306,10 +306,10 @@ def _reduced(
     corpus: CorpusStore, marker: Marker, shard: ShardPlan, entry: ShardEntry | None, samples: list[Sample]
 ) -> Marker:
     kept = {s.case_id for s in samples}
+    gone = {s.case_id: s.source for s in read_samples(corpus, marker) if s.case_id not in kept}  # slices share a case
     holes = [
-        Reject("build", s.source, s.case_id, Reason.WITHDRAWN, "taken back after publication", None)
-        for s in read_samples(corpus, marker)
-        if s.case_id not in kept
+        Reject("build", source, case_id, Reason.WITHDRAWN, "taken back after publication", None)
+        for case_id, source in gone.items()
     ]
     return dataclasses.replace(
         marker,
