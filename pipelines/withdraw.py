@@ -208,7 +208,9 @@ def _publish_without(corpus: CorpusStore, withdrawn: Withdrawn, scratch: Path | 
         indexes[entry.path] = _write_index(corpus, entry, records)
     pairs = set(zip(left["split"].to_pylist(), left["patient"].to_pylist(), strict=True))
     patients = Counter(str(split) for split, _ in pairs)
-    new = reduced(manifest, shards, indexes, Counter(str(s) for s in hit["source"].to_pylist()), patients)
+    # Holes are counted in cases; the slices of a volume share one.
+    cases = set(zip(hit["source"].to_pylist(), hit["case_id"].to_pylist(), strict=True))
+    new = reduced(manifest, shards, indexes, Counter(str(source) for source, _ in cases), patients)
     new = _recounted(corpus, new)
     data = manifests.dump(new)
     if not commit.create_bytes(data, corpus, new.path()) and corpus.read(new.path()) != data:

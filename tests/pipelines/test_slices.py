@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import defaultdict
 from pathlib import Path
 
@@ -12,15 +13,18 @@ import yaml
 
 import mdfp
 from mdfp import geometry
+from mdfp.frames import Frames
 from mdfp.labels import State
 from mdfp.verify import verify
 from pipelines import run as runs
-from pipelines.build import BuildOptions
+from pipelines.build import BuildOptions, audit
 from pipelines.plan import read_latest
 from pipelines.runner import Engine
+from pipelines.withdraw import withdraw
 from schemas.reasons import Reason
 from transforms.plan.planner import Selection
 from transforms.shard import committed
+from transforms.withdrawn import Withdrawal
 
 RECIPE = Path(__file__).parents[2] / "examples" / "recipes" / "demo.yaml"
 
@@ -49,9 +53,7 @@ def along(request) -> str:
 def sliced(along, build_corpus, recipe_of, tmp_path_factory):
     step = {"axial": {"every_mm": 4.5}, "coronal": {"every": 7}, "sagittal": {"every": 9, "at_most": 5}}[along]
     keep = "foreground" if along == "axial" else "all"
-    return build_corpus(
-        tmp_path_factory.mktemp("sliced") / "corpus", recipe=recipe_of(along=along, keep=keep, **step)
-    )
+    return build_corpus(tmp_path_factory.mktemp("sliced") / "corpus", recipe=recipe_of(along=along, keep=keep, **step))
 
 
 def _plane(array_zyx: np.ndarray, along: str, number: int) -> np.ndarray:
@@ -71,7 +73,8 @@ def _by_case(sliced):
 def test_every_slice_is_that_of_the_volume_sample(corpus, sliced, along):
     volumes, pictures = mdfp.open(str(corpus.folder)), mdfp.open(str(sliced.folder))
     cases = _by_case(sliced)
-    assert cases and set(cases) <= set(volumes.samples.keys)
+    assert cases
+    assert set(cases) <= set(volumes.samples.keys)
     for case, keys in cases.items():
         volume = volumes.sample(case)
         array = volume.image(values="physical")
@@ -83,7 +86,8 @@ def test_every_slice_is_that_of_the_volume_sample(corpus, sliced, along):
             (image,) = picture.record.images
             name, data = picture.member("image", image.name)
             pixels = imagecodecs.png_decode(data)  # a second decoder of the very bytes
-            assert name == f"{key}.image.{image.name}.png" and pixels.dtype.name == image.dtype in ("uint8", "uint16")
+            assert name == f"{key}.image.{image.name}.png"
+            assert pixels.dtype.name == image.dtype in ("uint8", "uint16")
             wanted = _plane(array, along, number)
             np.testing.assert_allclose(pixels * image.scale + image.offset, wanted, rtol=1e-6, atol=1e-3)
             np.testing.assert_array_equal(picture.image(values="physical"), wanted)
@@ -111,7 +115,8 @@ def test_every_slice_is_that_of_the_volume_sample(corpus, sliced, along):
 
 def test_ct_is_hu_above_its_floor(sliced):
     images = [s.images[0] for s in sliced.samples if s.modalities == ("CT",)]
-    assert images and {(i.dtype, i.scale, i.offset, i.unit) for i in images} == {("uint16", 1.0, -1024.0, "HU")}
+    assert images
+    assert {(i.dtype, i.scale, i.offset, i.unit) for i in images} == {("uint16", 1.0, -1024.0, "HU")}
 
 
 def test_states_are_those_of_the_slice(corpus, sliced, along):
@@ -130,15 +135,20 @@ def test_states_are_those_of_the_slice(corpus, sliced, along):
             told = truth.structure(found.structure)
             seen.add((str(known.state), str(found.state)))
             if told.state == State.UNKNOWN:
-                assert found.state == State.UNKNOWN and found.stored_voxels is None
+                assert found.state == State.UNKNOWN
+                assert found.stored_voxels is None
             elif told.state == State.ABSENT:
-                assert found.state == State.ABSENT and not len(pixels)
+                assert found.state == State.ABSENT
+                assert not len(pixels)
             elif told.state == State.PRESENT and len(pixels):
-                assert found.state == State.PRESENT and found.layer == known.layer
+                assert found.state == State.PRESENT
+                assert found.layer == known.layer
                 assert found.stored_voxels == len(pixels)
                 assert found.box == (*pixels.min(axis=0), *(pixels.max(axis=0) + 1))
             elif found.state not in (State.UNKNOWN, State.MERGED):
-                assert found.layer is None and found.box is None and not found.stored_voxels
+                assert found.layer is None
+                assert found.box is None
+                assert not found.stored_voxels
     assert {("present", "present"), ("present", "absent"), ("unknown", "unknown")} <= seen
 
 
@@ -156,9 +166,11 @@ def test_steps_and_their_most(corpus, sliced, along):
             step = max(1, int(4.5 / whole[case].spacing_xyz_mm[2] + 0.5))
             assert all(s % step == 0 for s in steps)
         elif along == "coronal":
-            assert steps <= {7} and len(numbers) == -(-(whole[case].shape[1] - numbers[0]) // 7)
+            assert steps <= {7}
+            assert len(numbers) == -(-(whole[case].shape[1] - numbers[0]) // 7)
         else:
-            assert len(numbers) <= 5 and all(s % 9 == 0 for s in steps)
+            assert len(numbers) <= 5
+            assert all(s % 9 == 0 for s in steps)
 
 
 def test_slices_stay_with_their_patient_and_the_corpus_is_whole(corpus, sliced):
@@ -188,7 +200,8 @@ def test_frames_and_export_take_slices(sliced, along, tmp_path):
     corpus = mdfp.open(str(sliced.folder))
     key = corpus.samples.keys[0]
     written = export_nifti(corpus.sample(key), tmp_path)
-    assert any(p.name.endswith(".png") for p in written) and not any(p.name.endswith(".nii.gz") for p in written)
+    assert any(p.name.endswith(".png") for p in written)
+    assert not any(p.name.endswith(".nii.gz") for p in written)
     affine = corpus.sample(key).affine(box=(3, 2, 9, 8))
     np.testing.assert_allclose(affine[:3, 3], geometry.apply(corpus.sample(key).affine(), np.array([2.0, 3.0, 0.0])))
 
@@ -202,7 +215,8 @@ def test_the_bytes_are_the_same_again(sliced, along, make_workspace, console, tm
     again = read_latest(workspace)
     assert again.plan_id == sliced.plan.plan_id
     shards = {f.name for f in (sliced.folder / "shards").rglob("*.tar")}
-    assert shards and shards == {f.name for f in (tmp_path / "again" / "shards").rglob("*.tar")}
+    assert shards
+    assert shards == {f.name for f in (tmp_path / "again" / "shards").rglob("*.tar")}
 
 
 def test_a_volume_of_which_nothing_is_kept_is_a_hole(corpus, sliced, along):
@@ -212,3 +226,38 @@ def test_a_volume_of_which_nothing_is_kept_is_a_hole(corpus, sliced, along):
     nothing_drawn = {s.key for s in corpus.samples if not any(x.stored_voxels for x in s.structures)}
     assert lost == (nothing_drawn if along == "axial" else set())
     assert made == {s.key for s in corpus.samples} - lost
+
+
+def test_a_loader_gives_slices_with_class_masks(sliced, along):
+    corpus = mdfp.open(str(sliced.folder))
+    frames = Frames((64, 48), channels=1, labels=True, space=["liver", "spleen"], ignore=-1)
+    drawn, keys = set(), set()
+    for batch in corpus.loader("train", seed=3, crops=frames, batch=2, uneven="drop"):
+        assert batch["image"].shape == (2, 1, 64, 48)
+        assert batch["classes"].shape == (2, 64, 48)
+        assert batch["image"].min() >= 0
+        assert batch["image"].max() <= 1
+        drawn |= set(np.unique(batch["classes"]).tolist())
+        keys |= set(batch["key"])
+    assert drawn >= {0, 1}
+    assert len(keys) > 2
+
+
+def test_a_case_is_taken_back_with_all_its_slices(sliced, along, make_workspace, console, tmp_path, recipe_of):
+    if along != "sagittal":
+        pytest.skip("one plane is enough")
+    shutil.copytree(sliced.folder, tmp_path / "corpus")
+    workspace = make_workspace(tmp_path / "corpus", recipe=recipe_of(along="sagittal", every=9, at_most=5))
+    before = mdfp.open(workspace.corpus.root)
+    shard = max(before.manifest.shards, key=lambda s: s.samples)
+    case = next(s.case_id for s in before.samples if s.shard == shard.path)
+    mine = {s.key for s in before.samples if s.case_id == case}
+    assert len(mine) > 1
+    done = withdraw(workspace, Withdrawal((case,), (), ()), purge=True, scratch=None, console=console)
+    assert done.samples == len(mine)
+    after = mdfp.open(workspace.corpus.root)
+    assert verify(after) == []
+    assert set(after.samples.keys) == set(before.samples.keys) - mine
+    assert [h.count for h in after.manifest.holes if h.reason == "withdrawn"] == [1]
+    markers = audit(workspace, read_latest(workspace))  # planned = made + holes, still
+    assert sum(m.samples for m in markers) == len(after.samples)

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from schemas.recipe import Recipe
 from schemas.slices import Slices
+import itertools
 
 BASE = {"corpus": "c", "out": "-", "sources": [{"id": "s"}], "terms": {"accept": ["CC-BY-4.0"]}}
 
@@ -17,8 +18,9 @@ BASE = {"corpus": "c", "out": "-", "sources": [{"id": "s"}], "terms": {"accept":
 def test_every_is_a_step_and_both_ends_lose_alike(slices, every):
     found = list(Slices(along="axial", every=every).positions(slices, 1.0))
     before, after = found[0], slices - 1 - found[-1]
-    assert {b - a for a, b in zip(found, found[1:], strict=False)} <= {every}
-    assert 0 <= after - before <= 1 and after < every
+    assert {b - a for a, b in itertools.pairwise(found)} <= {every}
+    assert 0 <= after - before <= 1
+    assert after < every
 
 
 @pytest.mark.parametrize(("mm", "spacing", "step"), [(5, 1.5, 3), (5, 2.0, 3), (5, 5.0, 1), (5, 12.0, 1), (4, 0.8, 5)])
@@ -30,8 +32,10 @@ def test_mm_become_the_nearest_whole_number_of_slices(mm, spacing, step):
 @given(st.integers(1, 200), st.integers(1, 50))
 def test_at_most_is_spread_over_all_that_is_kept(kept, most):
     found = Slices(along="axial", at_most=most).spread(list(range(kept)))
-    assert len(found) == min(kept, most) and found == sorted(set(found)) and set(found) <= set(range(kept))
-    gaps = {b - a for a, b in zip(found, found[1:], strict=False)}
+    assert len(found) == min(kept, most)
+    assert found == sorted(set(found))
+    assert set(found) <= set(range(kept))
+    gaps = {b - a for a, b in itertools.pairwise(found)}
     assert not gaps or max(gaps) - min(gaps) <= 1
 
 

@@ -66,10 +66,15 @@ def test_a_picture_of_one_plane_is_the_volume_for_nibabel(hu, along):
     for number, one in enumerate(made):
         (image,) = one.record.images
         np.testing.assert_array_equal(one.pictures["ct"].astype(int) - 1024, planes[:, :, number].T)
-        assert "".join(nibabel.aff2axcodes(np.reshape(image.stored.affine_ras, (4, 4)))) == code == image.stored.orientation
+        assert (
+            "".join(nibabel.aff2axcodes(np.reshape(image.stored.affine_ras, (4, 4))))
+            == code
+            == image.stored.orientation
+        )
         at = turned.affine @ [2, 3, number, 1]
         np.testing.assert_allclose(np.reshape(image.stored.affine_ras, (4, 4)) @ [2, 3, 0, 1], at)
-        assert image.native == _image("ct", hu).native and image.content_hash == "0"
+        assert image.native == _image("ct", hu).native
+        assert image.content_hash == "0"
 
 
 def test_numbers_move_by_one_constant(hu):
@@ -82,23 +87,32 @@ def test_numbers_move_by_one_constant(hu):
     np.testing.assert_array_equal(made.pictures["mr"] * image.scale + image.offset, hu[0, ::-1, ::-1] * 0.5 + 3.0)
     small = (hu & 255).astype(np.uint8)
     (made, *_) = _cut(_sample(_image("mr", small, "MR", None)), small, along="axial")
-    assert made.pictures["mr"].dtype == np.uint8 and made.record.images[0].offset == 0
+    assert made.pictures["mr"].dtype == np.uint8
+    assert made.record.images[0].offset == 0
 
 
 def test_keys_sort_as_slices_lie_and_are_never_too_long():
-    assert slices.slice_key("case", 0, 12) == "case-z0012" and slices.slice_key("case", 2, 3) == "case-x0003"
+    assert slices.slice_key("case", 0, 12) == "case-z0012"
+    assert slices.slice_key("case", 2, 3) == "case-x0003"
     long = ["a" * 78 + "bc", "a" * 78 + "bd"]
     keys = [slices.slice_key(c, 1, n) for c in long for n in (0, 16_000)]
-    assert len(set(keys)) == 4 and max(map(len, keys)) == 80
+    assert len(set(keys)) == 4
+    assert max(map(len, keys)) == 80
 
 
 def test_body_and_foreground_choose_slices(hu):
     record = _sample(_image("ct", hu))
-    assert [s.record.key for s in _cut(record, hu, along="axial", keep="body")] == ["case-z0002", "case-z0003", "case-z0004"]
+    assert [s.record.key for s in _cut(record, hu, along="axial", keep="body")] == [
+        "case-z0002",
+        "case-z0003",
+        "case-z0004",
+    ]
     mask = np.zeros(SHAPE, np.uint8)
     mask[:, 3, :], mask[:, 5, :] = 1, 255  # what is ignored is not drawn
     label = SampleLabel("base", "ct", "uint8", "expert", record.images[0].native, "0", 0.0)
-    assert [s.record.key for s in _cut(record, hu, [(label, mask)], along="coronal", keep="foreground")] == ["case-y0003"]
+    assert [s.record.key for s in _cut(record, hu, [(label, mask)], along="coronal", keep="foreground")] == [
+        "case-y0003"
+    ]
     with pytest.raises(Rejected) as refused:
         _cut(record, hu, along="axial", keep="foreground")
     assert refused.value.reason == Reason.NO_SLICE
@@ -106,7 +120,8 @@ def test_body_and_foreground_choose_slices(hu):
 
 def test_the_acquired_plane_is_the_records(hu):
     made = _cut(_sample(_image("mr", hu, acquisition_axis="x")), hu, along="acquisition")
-    assert made[0].record.key == "case-x0000" and made[0].record.images[0].acquisition_axis is None
+    assert made[0].record.key == "case-x0000"
+    assert made[0].record.images[0].acquisition_axis is None
     made = _cut(_sample(_image("mr", hu, acquisition_axis="y")), hu, along="axial")
     assert made[0].record.images[0].acquisition_axis == "y"
 
@@ -135,7 +150,8 @@ def test_points_and_boxes_stay_where_they_lie_and_statements_become_those_of_the
 
 def test_what_is_no_volume_is_left_or_refused(hu):
     ct, picture = _image("ct", hu), _image("photo", hu, axes="yx")
-    assert slices.to_slice(_sample(ct)) and not slices.to_slice(_sample(picture))
+    assert slices.to_slice(_sample(ct))
+    assert not slices.to_slice(_sample(picture))
     for record, reason, said in (
         (_sample(ct, picture), Reason.UNSUPPORTED, "both in one case"),
         (_sample(dataclasses.replace(ct, axes="tzyx")), Reason.TEMPORAL, "over time"),

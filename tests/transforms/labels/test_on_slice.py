@@ -20,7 +20,14 @@ SHAPE = (6, 5, 4)
 
 def entry(structure: str, value: int, state: State, **more) -> StructureState:
     none = dict.fromkeys(f.name for f in dataclasses.fields(StructureState))
-    given = {"structure": structure, "value": value, "state": state, "origin": "expert", "blocks": (), "vanished": False}
+    given = {
+        "structure": structure,
+        "value": value,
+        "state": state,
+        "origin": "expert",
+        "blocks": (),
+        "vanished": False,
+    }
     return StructureState(**{**none, **given, **more})
 
 
@@ -63,8 +70,10 @@ def test_a_lesion_makes_its_organ_present_without_voxels_of_its_own(mask):
         entry("liver_tumour", 3, State.PRESENT, layer="base"),
     ]
     found = on(4, entries, mask)
-    assert found["liver"].state == State.PRESENT and found["liver"].layer is None
-    assert found["liver"].stored_voxels == 0 and found["liver_tumour"].stored_voxels == 1
+    assert found["liver"].state == State.PRESENT
+    assert found["liver"].layer is None
+    assert found["liver"].stored_voxels == 0
+    assert found["liver_tumour"].stored_voxels == 1
     assert on(1, entries, mask)["liver"].state == State.ABSENT
 
 
