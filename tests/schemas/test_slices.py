@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,6 @@ from pydantic import ValidationError
 
 from schemas.recipe import Recipe
 from schemas.slices import Slices
-import itertools
 
 BASE = {"corpus": "c", "out": "-", "sources": [{"id": "s"}], "terms": {"accept": ["CC-BY-4.0"]}}
 
