@@ -273,7 +273,8 @@ class OpenSample:
             return None
         affine = np.array(record.stored.affine_ras, dtype=np.float64).reshape(4, 4)
         if box is not None:
-            z, y, x = box[len(box) // 2 - 3 : len(box) // 2]
+            low = box[: len(box) // 2]
+            z, y, x = low[-3:] if "z" in record.axes else (0, *low[-2:])  # of a picture y and x are given
             affine[:3, 3] += affine[:3, 0] * x + affine[:3, 1] * y + affine[:3, 2] * z
         return affine
 

@@ -17,6 +17,7 @@ from pipelines.runner import Engine
 from pipelines.workspace import Workspace
 from schemas.case import Reject
 from schemas.plan import Marker
+from schemas.reasons import Reason
 from transforms import probe
 from transforms.build_shards import BuildShards
 from transforms.cancel import CancelWatch
@@ -37,6 +38,10 @@ MAX_REVISIONS = 5
 
 READERS = 8
 """Markers that are read at a time: on an object store each is three requests."""
+
+
+WANTED_HOLES = frozenset({Reason.DUPLICATE, Reason.NO_SLICE})
+"""Holes that say nothing against a source: the recipe asks for them."""
 
 
 class AuditError(MdfpError):
@@ -198,6 +203,7 @@ def audit(workspace: Workspace, plan: Plan) -> tuple[Marker, ...]:
         AuditError: a shard is not committed, or the numbers do not add up.
     """
     markers = []
+    sliced = plan.recipe.get("slices") is not None  # a volume gives one sample or more
     with ThreadPoolExecutor(READERS) as pool:
         found = list(pool.map(lambda shard: committed(workspace.corpus, shard), plan.shards))
     for shard, marker in zip(plan.shards, found, strict=True):
@@ -208,7 +214,7 @@ def audit(workspace: Workspace, plan: Plan) -> tuple[Marker, ...]:
         if (
             not lost <= set(shard.cases)
             or len(lost) != len(marker.holes)
-            or len(kept) != marker.samples
+            or not (marker.samples == len(kept) or (sliced and marker.samples > len(kept)))
             or made_digest(kept) != marker.made
         ):
             raise AuditError(
@@ -241,7 +247,7 @@ def _check_holes(built: Built, published: Published | None, options: BuildOption
     # One broken file among a few new ones of a large source is no reason to stop: what is published counts too.
     cases = Counter(built.plan.placed["source"].to_pylist())
     cases.update(published.sources() if published else {})
-    holes = Counter(h.source for h in built.holes if h.reason != "duplicate")
+    holes = Counter(h.source for h in built.holes if h.reason not in WANTED_HOLES)
     for source, count in sorted(holes.items()):
         if count > options.max_holes * cases[source]:
             reasons = Counter(str(h.reason) for h in built.holes if h.source == source)

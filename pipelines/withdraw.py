@@ -208,7 +208,9 @@ def _publish_without(corpus: CorpusStore, withdrawn: Withdrawn, scratch: Path | 
         indexes[entry.path] = _write_index(corpus, entry, records)
     pairs = set(zip(left["split"].to_pylist(), left["patient"].to_pylist(), strict=True))
     patients = Counter(str(split) for split, _ in pairs)
-    new = reduced(manifest, shards, indexes, Counter(str(s) for s in hit["source"].to_pylist()), patients)
+    # Holes are counted in cases; the slices of a volume share one.
+    cases = set(zip(hit["source"].to_pylist(), hit["case_id"].to_pylist(), strict=True))
+    new = reduced(manifest, shards, indexes, Counter(str(source) for source, _ in cases), patients)
     new = _recounted(corpus, new)
     data = manifests.dump(new)
     if not commit.create_bytes(data, corpus, new.path()) and corpus.read(new.path()) != data:
@@ -306,10 +308,10 @@ def _reduced(
     corpus: CorpusStore, marker: Marker, shard: ShardPlan, entry: ShardEntry | None, samples: list[Sample]
 ) -> Marker:
     kept = {s.case_id for s in samples}
+    gone = {s.case_id: s.source for s in read_samples(corpus, marker) if s.case_id not in kept}  # slices share a case
     holes = [
-        Reject("build", s.source, s.case_id, Reason.WITHDRAWN, "taken back after publication", None)
-        for s in read_samples(corpus, marker)
-        if s.case_id not in kept
+        Reject("build", source, case_id, Reason.WITHDRAWN, "taken back after publication", None)
+        for case_id, source in gone.items()
     ]
     return dataclasses.replace(
         marker,

@@ -75,6 +75,6 @@ class Marker:
     bytes: Annotated[int, "size of the tar"]
     sha256: Annotated[str | None, "of the tar"]
     samples: Annotated[int, "samples in it"]
-    made: Annotated[str, "sha256 of their case ids in order, a line each"]
+    made: Annotated[str, "sha256 of their case ids in order, a line each case"]
     rows: Annotated[RowsFile | None, "the index rows of its samples; null when every case was a hole"]
     holes: Annotated[tuple[Reject, ...], "cases that could not be made"]

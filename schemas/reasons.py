@@ -103,5 +103,6 @@ class Reason(StrEnum):
     PUBLISHED = "published", "a sample of an earlier generation already; nothing is wrong with it"
 
     # Build
+    NO_SLICE = "no_slice", "the recipe's slices keep none of this volume: nothing is labelled in it, or no body found"
     INVARIANT = "invariant", "the result broke a rule that every sample must obey"
     WITHDRAWN = "withdrawn", "taken back after publication"

@@ -19,6 +19,7 @@ from mdfp.errors import UsageError
 from schemas import ontology, yaml_file
 from schemas.place import Access, OutAccess
 from schemas.policy import Policy
+from schemas.slices import Slices
 from schemas.terms_gate import TermsGate
 from schemas.views import About, Sampling, Sites, unset
 
@@ -298,6 +299,9 @@ class Recipe(_Model):
     splits: Splits = Splits()
     shards: Shards = Shards()
     limits: Limits = Limits()
+    slices: Slices | None = Field(
+        None, description="volumes become pictures: {along: axial, every_mm: 5, keep: foreground}"
+    )
     policy: Policy = Field(Policy(), description="what may pass that could name a person: {accept: [text, ultrasound]}")
     temporal: Temporal = Field(
         "refuse",
@@ -337,6 +341,23 @@ class Recipe(_Model):
             )
         return self
 
+    @model_validator(mode="after")
+    def _slices_of_volumes(self) -> Recipe:
+        if self.slices is None:
+            return self
+        over_time = [s.id for s in self.sources if self.temporal_of(s.id) == "keep"]
+        if over_time:
+            raise ValueError(
+                f"slices: are cut from volumes, and temporal: keep makes one image over time ({', '.join(over_time)}); "
+                "use temporal: split, each time point a volume, or refuse"
+            )
+        if self.intensity.store == "native":
+            raise ValueError(
+                "slices: become PNG of 8 or 16 bits, and store: native may keep numbers that it cannot hold; "
+                "use store: physical, which keeps scale and offset, or normalised"
+            )
+        return self
+
     def temporal_of(self, source: str) -> Temporal:
         """What becomes of images over time of a source."""
         return next((s.temporal for s in self.sources if s.id == source and s.temporal), self.temporal)
@@ -358,6 +379,8 @@ class Recipe(_Model):
             del content["policy"]  # as in recipes written before there was one
         if self.temporal == "refuse":
             del content["temporal"]  # likewise
+        if self.slices is None:
+            del content["slices"]  # likewise
         return unset(content)
 
 

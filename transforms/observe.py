@@ -73,7 +73,7 @@ class Observer:
             worker=telemetry.worker(),
             started=self._started,
             finished=now,
-            cases_ok=built.samples,
+            cases_ok=len(work.shard.cases) - len(built.holes),
             holes=telemetry.counts(str(h.reason) for h in built.holes),
             bytes_in=sum(o.bytes for o in work.objects),
             bytes_out=built.bytes,

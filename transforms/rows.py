@@ -7,6 +7,7 @@ hundred columns, each with pages of its own), and publishing reads tens of thous
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
@@ -60,8 +61,8 @@ def compress(data: pa.Buffer) -> bytes:
 
 
 def made_digest(case_ids: Iterable[str]) -> str:
-    """What a marker says of which cases became samples: sha256 of their ids, a line each."""
-    return hashlib.sha256(b"".join(c.encode() + b"\n" for c in case_ids)).hexdigest()
+    """What a marker says of which cases became samples: sha256 of their ids, a line each, one for all slices of a case."""
+    return hashlib.sha256(b"".join(c.encode() + b"\n" for c, _ in itertools.groupby(case_ids))).hexdigest()
 
 
 def read_rows(corpus: CorpusStore, marker: Marker, columns: Sequence[str] | None = None) -> pa.Table:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import numpy as np
+import numpy.typing as npt
 
 from mdfp import canonical
 from mdfp.codecs import VolumeCodec
@@ -19,6 +19,7 @@ from schemas.plan import Assignment
 from schemas.reasons import Reason
 from schemas.recipe import Recipe, ReferenceGrid
 from schemas.source import Source
+from transforms import slices
 from transforms.confirm import confirm
 from transforms.fetch import FetchedCase
 from transforms.flat import Flat, is_flat
@@ -40,6 +41,9 @@ from transforms.stopwatch import Stopwatch
 from transforms.volume import TemporalVolume, Volume
 
 T = TypeVar("T")
+
+Layers = Sequence[tuple[SampleLabel, npt.NDArray[Any]]]
+"""Records and stored masks of a sample's labels."""
 
 LABEL_FAULTS = frozenset(
     {Reason.UNMAPPED_LABEL, Reason.LABEL_GRID, Reason.LABEL_NOT_INTEGER, Reason.LABEL_UNREADABLE, Reason.MISSING_LABEL}
@@ -88,8 +92,23 @@ class SampleMaker:
     generation: int
     watch: Stopwatch = field(default_factory=Stopwatch, compare=False)
 
+    def samples(self, fetched: FetchedCase, assignment: Assignment) -> Iterator[MadeSample]:
+        """The samples of a case: one, or where the recipe asks for slices of volumes one for each of them.
+
+        A case is refused before its first sample is given, never after.
+
+        Raises:
+            Rejected: as `make`, and whatever `transforms.slices` raises.
+        """
+        record, arrays, layers = self._normalised(fetched, assignment)
+        if self.recipe.slices is None or not slices.to_slice(record):
+            return iter([self._encoded(record, arrays, layers, fetched)])
+        volumes = {name: image.array for name, image in arrays.items()}
+        texts = tuple(_texts(record.key, fetched))  # read once: a text that is none refuses the case
+        return (self._encoded_slice(one, texts) for one in slices.cut(record, volumes, layers, self.recipe.slices))
+
     def make(self, fetched: FetchedCase, assignment: Assignment) -> MadeSample:
-        """Read, normalise, check and encode one case.
+        """Read, normalise, check and encode one case, volumes whole.
 
         Memory: the compressed case, the stored images, and one image or mask as read (a view of its inflated file) at a
         time.
@@ -97,6 +116,12 @@ class SampleMaker:
         Raises:
             Rejected: the case cannot be used, for a permanent reason.
         """
+        return self._encoded(*self._normalised(fetched, assignment), fetched)
+
+    def _normalised(
+        self, fetched: FetchedCase, assignment: Assignment
+    ) -> tuple[Sample, dict[str, NormalisedImage | NormalisedFlat], Layers]:
+        """Record, images and masks of a case, checked."""
         case = fetched.case
         done: list[str] = []
         warnings: list[str] = []
@@ -150,10 +175,31 @@ class SampleMaker:
             readings=labels.readings,
         )
         check_invariants(record, self.recipe, self.palette)
+        return record, {**images, **flats}, layers
+
+    def _encoded(
+        self,
+        record: Sample,
+        images: Mapping[str, NormalisedImage | NormalisedFlat],
+        layers: Layers,
+        fetched: FetchedCase,
+    ) -> MadeSample:
         with self.watch.measure("encode"):
-            return MadeSample(
-                record, tuple(self._payloads(record, {**images, **flats}, layers, fetched, annotations, texts))
-            )
+            return MadeSample(record, tuple(self._payloads(record, images, layers, fetched)))
+
+    def _encoded_slice(self, one: slices.SlicedSample, texts: Sequence[Payload]) -> MadeSample:
+        key = one.record.key
+        with self.watch.measure("encode"):
+            members = [
+                Payload(f"{key}.image.{name}.png", "image", name, png_bytes(pixels))
+                for name, pixels in one.pictures.items()
+            ]
+            members += [
+                Payload(f"{key}.label.{layer}.png", "label", layer, png_bytes(mask))
+                for layer, mask in one.masks.items()
+            ]
+            members += [dataclasses.replace(t, name=f"{key}.{t.array}.txt") for t in texts]
+            return MadeSample(one.record, (*members, _snapshot(one.record)))
 
     def _images(self, fetched: FetchedCase) -> tuple[dict[str, NormalisedImage], dict[str, NormalisedFlat]]:
         """The volumes and the pictures of a case, by name; of volumes that share a grid the reference is made first.
@@ -253,10 +299,8 @@ class SampleMaker:
         self,
         record: Sample,
         images: Mapping[str, NormalisedImage | NormalisedFlat],
-        layers: Sequence[tuple[SampleLabel, object]],
+        layers: Layers,
         fetched: FetchedCase,
-        annotations: tuple[SampleAnnotation, ...],
-        texts: tuple[SampleText, ...],
     ) -> Iterator[Payload]:
         codec = VolumeCodec()
         for name, image in images.items():
@@ -266,25 +310,32 @@ class SampleMaker:
             data = codec.encode(image.array)
             yield Payload(f"{record.key}.image.{name}.{codec.extension}", "image", name, data)
         for label, array in layers:
-            assert isinstance(array, np.ndarray)
             # A picture's mask has two axes: a PNG of grey numbers, as users of pictures read them.
             data, extension = (png_bytes(array), "png") if array.ndim == 2 else (codec.encode(array), codec.extension)
             yield Payload(f"{record.key}.label.{label.layer}.{extension}", "label", label.layer, data)
-        for text in fetched.case.texts:
-            yield Payload(f"{record.key}.{text.name}.txt", "text", text.name, read_text(text, fetched))
-        snapshot = Snapshot(
-            key=record.key,
-            source=record.source,
-            patient=record.patient,
-            license=record.license,
-            images=record.images,
-            labels=record.labels,
-            structures=record.structures,
-            annotations=annotations,
-            texts=texts,
-            readings=record.readings,
-        )
-        yield Payload(f"{record.key}.json", "json", "", canonical.dumps(snapshot))
+        yield from _texts(record.key, fetched)
+        yield _snapshot(record)
+
+
+def _texts(key: str, fetched: FetchedCase) -> Iterator[Payload]:
+    for text in fetched.case.texts:
+        yield Payload(f"{key}.{text.name}.txt", "text", text.name, read_text(text, fetched))
+
+
+def _snapshot(record: Sample) -> Payload:
+    snapshot = Snapshot(
+        key=record.key,
+        source=record.source,
+        patient=record.patient,
+        license=record.license,
+        images=record.images,
+        labels=record.labels,
+        structures=record.structures,
+        annotations=record.annotations,
+        texts=record.texts,
+        readings=record.readings,
+    )
+    return Payload(f"{record.key}.json", "json", "", canonical.dumps(snapshot))
 
 
 def _lattice(image: NormalisedFlat) -> FlatOnGrid | None:

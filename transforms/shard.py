@@ -138,8 +138,8 @@ class ShardBuilder:
                     self.observer.hole(work, case.case_id, fetched.reason)
                 else:
                     try:
-                        made = self.maker.make(fetched.result(), assignments[case.case_id])
-                        samples.append(_append(tar, made))
+                        for made in self.maker.samples(fetched.result(), assignments[case.case_id]):
+                            samples.append(_append(tar, made))
                     except Rejected as verdict:
                         holes.append(_hole(case, verdict.reason, verdict.detail))
                         self.observer.hole(work, case.case_id, verdict.reason)

@@ -121,7 +121,7 @@ class PlannedRow:
 
     id: Annotated[str, "case id"]
     planned: Annotated[bool, "whether the plan has it"]
-    samples: Annotated[int, "samples made from it"]
+    samples: Annotated[int, "samples made from it; the slices of a volume count as one"]
     holes: Annotated[int, "holes that name it"]
     accounted: Annotated[int, "samples and holes together"]
 
@@ -158,7 +158,10 @@ class SampleTables:
         images = Nested(samples["images"])
         self._slim.append(samples.select(["key", "case_id", "patient", "group", "split"]))
         of = pa.array(images.parent)
-        hashes = pa.table([images.field("content_hash"), samples["key"].take(of), samples["split"].take(of)], _HASHES)
+        case = samples["case_id"].take(of)
+        hashes = pa.table(
+            [images.field("content_hash"), samples["key"].take(of), samples["split"].take(of), case], _HASHES
+        )
         self._hashes.append(hashes.filter(pa.array(once(_rows_and_codes(images, "content_hash")))))
         return {
             "samples": self._samples(samples),
@@ -181,7 +184,7 @@ class SampleTables:
             "patients": spread(slim["patient"], slim["split"]),
             "groups": spread(slim["group"], slim["split"]),
             "contents": self._contents(),
-            "planned": _planned_table(whole(slim["case_id"]), lost, wanted),
+            "planned": _planned_table(_made(slim), lost, wanted),
             **self.structures.finish(),
         }
 
@@ -280,6 +283,7 @@ class SampleTables:
     def _contents(self) -> pa.Table:
         empty = pa.schema([(n, pa.string()) for n in _HASHES]).empty_table()
         table = pa.concat_tables([empty, *self._hashes], promote_options="permissive")
+        table = _once_a_case(table)
         names, held = coded(table["content"])
         counts = np.bincount(held, minlength=len(names))
         splits, split = coded(table["split"])
@@ -304,8 +308,23 @@ class SampleTables:
         )
 
 
-_HASHES = ["content", "key", "split"]
+_HASHES = ["content", "key", "split", "case_id"]
 _EMPTY = pa.schema([(n, pa.string()) for n in ("key", "case_id", "patient", "group", "split")]).empty_table()
+
+
+def _once_a_case(table: pa.Table) -> pa.Table:
+    """Rows of `_HASHES` without those that say again what their case holds: the slices of a volume carry its hash."""
+    contents, content = coded(table["content"])
+    _, case = coded(table["case_id"])
+    first = np.unique(case.astype(np.int64) * max(1, len(contents)) + content, return_index=True)[1]
+    return table if len(first) == table.num_rows else table.take(pa.array(np.sort(first)))
+
+
+def _made(slim: pa.Table) -> pa.Array:
+    """Case ids of the samples, one for all slices of a volume: they have keys of their own."""
+    sliced = pc.not_equal(slim["key"], slim["case_id"])
+    once_each = pc.unique(slim["case_id"].filter(sliced)).cast(pa.string())
+    return pa.concat_arrays([whole(slim["case_id"].filter(pc.invert(sliced))).cast(pa.string()), once_each])
 
 
 def _rows_and_codes(n: Nested, name: str) -> Ints:
@@ -427,9 +446,12 @@ def _affine_errors(n: Nested) -> Floats:
 
 def _view_ratios(n: Nested) -> Floats:
     volumes = []
+    # A slice has no volume of its own to compare with that of its source.
+    alike = np.asarray(pc.equal(*(pc.list_value_length(n.field(g, "shape")) for g in ("native", "stored"))), dtype=bool)
     for grid in ("native", "stored"):
         spacing = n.field(grid, "spacing_xyz_mm")
-        volumes.append(np.where(given(spacing), product(n.field(grid, "shape")) * product(spacing), np.nan))
+        told = given(spacing) & alike
+        volumes.append(np.where(told, product(n.field(grid, "shape")) * product(spacing), np.nan))
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(volumes[0] > 0, volumes[1] / volumes[0], np.nan)
 

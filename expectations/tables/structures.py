@@ -214,7 +214,9 @@ def volume_ratios(states: Nested) -> Floats:
 
 def _consistent(n: Nested, names: Sequence[str], code: Ints) -> Bools:
     """Whether each entry does not contradict itself."""
-    native, stored = ints(n.field("native_voxels")), ints(n.field("stored_voxels"))
+    stored = ints(n.field("stored_voxels"))
+    # A slice of a resampled volume has no native voxels of its own: what is stored speaks for them.
+    native = np.where(given(n.field("native_voxels")), ints(n.field("native_voxels")), stored)
     vanished, boxed = flags(n.field("vanished")), given(n.field("box"))
     state = n.field("state")
     sound = (vanished == ((native > 0) & (stored == 0))) & (boxed == (stored != 0)) & ~((stored != 0) & (native == 0))

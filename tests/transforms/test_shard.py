@@ -152,7 +152,7 @@ def test_a_bug_is_raised_and_leaves_nothing_behind(world, monkeypatch):
     def broken(self, fetched, assignment):
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(SampleMaker, "make", broken)
+    monkeypatch.setattr(SampleMaker, "samples", broken)
     before = below(world.corpus.folder)
     with pytest.raises(ZeroDivisionError):
         world.builder().build(world.reader.work(0))

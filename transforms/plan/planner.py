@@ -141,7 +141,7 @@ class CaseRows(Protocol):
         """Rows with the columns of a `Case` and its `objects`, a bounded number at a time."""
 
 
-PIXEL_SECTIONS = ("geometry", "intensity", "labels", "limits")
+PIXEL_SECTIONS = ("geometry", "intensity", "labels", "limits", "slices")
 """Parts of a recipe that reach voxels; they cannot change between generations of one corpus."""
 
 
@@ -396,7 +396,7 @@ def _pixel_config(plan: Plan) -> dict[str, Any]:
     return {
         "pixel_version": plan.pixel_version,
         "environment": environment.fingerprint(plan.environment),
-        "recipe": {k: plan.recipe[k] for k in PIXEL_SECTIONS},
+        "recipe": {k: plan.recipe[k] for k in PIXEL_SECTIONS if k in plan.recipe},
         "palette": plan.palette,
         "patient_key": plan.patient_key,
     }
