@@ -8,6 +8,7 @@ from typing import Annotated
 
 from mdfp import arrow
 from mdfp.errors import CorpusError
+from mdfp.fusion import Fusion
 
 FORMAT = "mdfp-corpus"
 SCHEMA_VERSION = 2
@@ -121,6 +122,7 @@ class Manifest:
     splits: Annotated[tuple[SplitTotal, ...], "per split"]
     holes: Annotated[tuple[HoleCount, ...], "planned samples that could not be made, all generations"]
     terms: Annotated[tuple[SourceTerms, ...], "terms and citations per source"]
+    fusion: Annotated[Fusion | None, "how the label space follows from the sources; null in manifests without"] = None
 
     @property
     def samples(self) -> int:

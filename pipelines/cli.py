@@ -1,4 +1,4 @@
-"""The builder's command line: `python -m pipelines init|inspect|inventory|plan|build|publish|run|status|cancel|repair|withdraw|gc|demo`.
+"""The builder's command line, `python -m pipelines`: one function for each command.
 
 Exit codes: 0 done; 1 the run failed or a gate did not pass; 2 wrong use, nothing was done; 3 cancelled on request; 130
 interrupted.
@@ -163,6 +163,27 @@ def inspect(
         if drawn:
             console.say(f"picture: {path}")
         console.result({"found": inspecting.as_json(found), "picture": str(path) if drawn else None})
+
+    guard(Call(console, resumable=False), action)
+
+
+@app.command()
+def labels(recipe: RecipeArg, as_json: JsonOpt = False) -> None:
+    """Show the label space of a recipe: which source annotates what, where they differ, what is proposed. Nothing is read.
+
+    Exits with 1 where a class would mean two things and the recipe does not say what holds: no plan is made then.
+    """
+    console = Console(as_json)
+
+    def action() -> None:
+        from pipelines import labels as labelling
+        from transforms.fusion.report import open_errors
+
+        fusion = labelling.of_recipe(recipe)
+        labelling.describe(fusion, console)
+        console.result(labelling.summary(fusion))
+        if open_errors(fusion):
+            raise typer.Exit(1)
 
     guard(Call(console, resumable=False), action)
 
