@@ -113,8 +113,20 @@ def from_dict(record: type[Record], row: dict[str, Any]) -> Record:
         TypeError: a field without a default is missing.
     """
     hints = _hints(typing.cast(Any, record))
-    values = {name: _restore(hints[name], row[name]) for name in hints if name in row}
+    late = _late(typing.cast(Any, record))
+    values = {
+        name: _restore(hints[name], row[name])
+        for name in hints
+        if name in row and not (row[name] is None and name in late)
+    }
     return record(**values)
+
+
+@cache
+def _late(record: Any) -> frozenset[str]:
+    """Fields with a default that are never null: null in a table joined from files of which some lack the column."""
+    fields = (f for f in dataclasses.fields(record) if f.default is not dataclasses.MISSING)
+    return frozenset(f.name for f in fields if not _unwrap(_hints(record)[f.name])[2])
 
 
 def _restore(hint: Any, value: Any) -> Any:

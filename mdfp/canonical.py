@@ -10,12 +10,17 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+SPARSE = "sparse"
+"""Key of a dataclass field's metadata: left out of the JSON where the field is empty."""
+
 _AS_THEY_ARE = frozenset({str, int, bool, type(None)})
 """Types that are JSON already; most values of a record are of these, and are looked at first."""
 
 
 def plain(value: Any) -> Any:
     """`value` as JSON types: dataclasses and mappings become dicts, sequences lists, numpy scalars numbers.
+
+    A field whose metadata says `SPARSE` is left out where it holds nothing: records that do not use it keep their bytes.
 
     Raises:
         ValueError: a float is not finite (JSON has no word for it).
@@ -29,7 +34,11 @@ def plain(value: Any) -> Any:
     if kind is tuple:
         return [plain(v) for v in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {name: plain(getattr(value, name)) for name in _names(kind)}
+        content = {name: plain(getattr(value, name)) for name in _names(kind)}
+        for name in _sparse(kind):
+            if not content[name]:
+                del content[name]
+        return content
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
@@ -57,6 +66,12 @@ def _finite(value: float) -> float:
 def _names(kind: Any) -> tuple[str, ...]:
     """Fields of a dataclass."""
     return tuple(f.name for f in dataclasses.fields(kind))
+
+
+@functools.cache
+def _sparse(kind: Any) -> tuple[str, ...]:
+    """Those of them that are left out where they are empty."""
+    return tuple(f.name for f in dataclasses.fields(kind) if SPARSE in f.metadata)
 
 
 def dumps(value: Any) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated
 
+from mdfp.canonical import SPARSE
 from mdfp.labels import State
 
 
@@ -215,6 +216,9 @@ class Sample:
     findings: Annotated[tuple[Finding, ...], "what was noticed about the case"]
     done: Annotated[tuple[str, ...], "what was done to it, step by step"]
     warnings: Annotated[tuple[str, ...], "what a user may want to look at"]
+    others: Annotated[
+        tuple[StructureState, ...], "what further labels say of structures; `structures` has the word that is taken"
+    ] = field(default=(), metadata={SPARSE: True})
 
     def image(self, name: str | None = None) -> SampleImage:
         """The image of that name, or the only one.

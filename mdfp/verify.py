@@ -192,7 +192,8 @@ def _label_faults(corpus: Corpus, record: Sample, layer: str, array: npt.NDArray
     for value in np.flatnonzero(counts):
         if value and value not in values and value != IGNORE[array.dtype.name]:
             yield Fault(where, "value", "0, one of the palette, or ignore", f"{value} in {counts[value]} voxels")
-    for state in record.structures:
+    said_here = {s.structure: s for s in record.others if s.layer == layer}
+    for state in (said_here.get(s.structure, s) if s.layer != layer else s for s in record.structures):
         found = int(counts[state.value]) if state.value < len(counts) else 0
         said = state.stored_voxels or 0 if state.layer == layer else 0
         if found != said:

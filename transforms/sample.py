@@ -11,7 +11,7 @@ from mdfp import canonical
 from mdfp.codecs import VolumeCodec
 from mdfp.labels import State
 from mdfp.manifest import PaletteEntry
-from mdfp.sample import Sample, SampleAnnotation, SampleLabel, SampleText, Snapshot, StructureState
+from mdfp.sample import Sample, SampleAnnotation, SampleLabel, SampleText, Snapshot
 from schemas.case import ArrayHeader, Case, CaseLabel, CaseText
 from schemas.plan import Assignment
 from schemas.reasons import Reason
@@ -21,7 +21,7 @@ from transforms.confirm import confirm
 from transforms.fetch import FetchedCase
 from transforms.flat import Flat, is_flat
 from transforms.labels.drawn import drawn_part
-from transforms.labels.label import LabelPart, normalise_labels
+from transforms.labels.label import LabelPart, NormalisedLabels, normalise_labels
 from transforms.normalise.annotations import move_annotation
 from transforms.normalise.flat import NormalisedFlat, move_on_flat, normalise_flat
 from transforms.normalise.image import NormalisedImage, normalise_image
@@ -102,9 +102,10 @@ class SampleMaker:
             warnings += [f"{name}: {w}" for w in made[name].warnings]
 
         with self.watch.measure("normalise"):
-            layers, states, label_done, label_warnings = self._labels(fetched, images)
-        done += label_done
-        warnings += label_warnings
+            labels = self._labels(fetched, images)
+        layers, states = labels.layers, labels.states
+        done += labels.done
+        warnings += labels.warnings
 
         annotations = (*_moved(case, images, flats), *(a for flat in flats.values() for a in flat.annotations))
         texts = tuple(SampleText(t.name, t.kind, t.language) for t in case.texts)
@@ -137,6 +138,7 @@ class SampleMaker:
             findings=case.findings,
             done=tuple(done),
             warnings=tuple(warnings),
+            others=labels.others,
         )
         check_invariants(record, self.recipe, self.palette)
         with self.watch.measure("encode"):
@@ -167,18 +169,15 @@ class SampleMaker:
             del volume  # half of what a case takes; the next image or its labels come
         return {n: images[n] for n in wanted if n in images}, {n: flats[n] for n in wanted if n in flats}
 
-    def _labels(
-        self, fetched: FetchedCase, images: Mapping[str, NormalisedImage]
-    ) -> tuple[Sequence[tuple[SampleLabel, object]], tuple[StructureState, ...], list[str], list[str]]:
+    def _labels(self, fetched: FetchedCase, images: Mapping[str, NormalisedImage]) -> NormalisedLabels:
         try:
             parts = [self._part(fetched, label) for label in fetched.case.labels]
-            normalised = normalise_labels(parts, images, self.palette, self.recipe.labels)
+            return normalise_labels(parts, images, self.palette, self.recipe.labels)
         except Rejected as fault:
             if self.recipe.labels.on_fault == "reject" or fault.reason not in LABEL_FAULTS:
                 raise
-            normalised = normalise_labels([], images, self.palette, self.recipe.labels)
-            return (), normalised.states, [], [f"label left out: {fault.reason}: {fault.detail}"]
-        return normalised.layers, normalised.states, list(normalised.done), list(normalised.warnings)
+            without = normalise_labels([], images, self.palette, self.recipe.labels)
+            return dataclasses.replace(without, warnings=(f"label left out: {fault.reason}: {fault.detail}",))
 
     def _part(self, fetched: FetchedCase, label: CaseLabel) -> LabelPart:
         table = self.sources[fetched.case.source].labels[label.table]

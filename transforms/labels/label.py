@@ -37,12 +37,14 @@ class NormalisedLabels:
         states: one entry for each structure of the palette, in its order.
         done: what was done, step by step.
         warnings: what a user may want to look at.
+        others: what further labels say of structures whose state another one decided.
     """
 
     layers: tuple[tuple[SampleLabel, npt.NDArray[Any]], ...]
     states: tuple[StructureState, ...]
     done: tuple[str, ...]
     warnings: tuple[str, ...]
+    others: tuple[StructureState, ...] = ()
 
 
 def normalise_labels(
@@ -54,8 +56,8 @@ def normalise_labels(
     """Remap, layer and resample the labels of one case, and say what is known of each structure.
 
     Each label keeps layers of its own: the first `base`, `overlap1`, …; further ones are named after their table. Of
-    several labels that speak of one structure the first to have looked for it decides its state; where they disagree
-    about its presence there is a warning. Without labels every state is unknown.
+    several labels that speak of one structure the one of the first origin decides its state (`account.combine`); where they
+    disagree about its presence there is a warning. Without labels every state is unknown.
 
     Memory: the stored layers, and of one label at a time what `read_part` needs.
 
@@ -84,8 +86,8 @@ def normalise_labels(
         accounts.append((name, entries))
         done += [f"{name}: {step}" for step in _done(label, made, image, wanted)]
         warnings += [f"{name}: {w}" for w in volume_warnings(entries, voxel_mm3(image.grid.affine_ras))]
-    states, contradictions = combine(accounts, values)
-    return NormalisedLabels(tuple(stored), states, tuple(done), (*warnings, *contradictions))
+    states, others, contradictions = combine(accounts, values)
+    return NormalisedLabels(tuple(stored), states, tuple(done), (*warnings, *contradictions), others)
 
 
 def _store(
