@@ -62,6 +62,7 @@ class Crops:
         values: normalised, physical or stored.
         images: names of the images, which must share a grid; None for the only one.
         layers: label layers to read; None for all.
+        origins: whose labels to read, in order of preference; None for `mdfp.origins.ORDER`.
         unknown: see `Corpus.label_space`.
         ignore: number in the class mask for voxels that cannot be told.
     """
@@ -76,6 +77,7 @@ class Crops:
     values: Values = "normalised"
     images: tuple[str, ...] | None = None
     layers: Collection[str] | None = None
+    origins: tuple[str, ...] | None = None
     unknown: Unknown = "ignore"
     ignore: int = UNTOLD
 
@@ -123,7 +125,8 @@ class Crops:
         shape = _shared_shape(sample, names)
         space = sample.label_space(self.space, self.unknown) if self.labels else None
         draws = Draws("crop", seed, epoch, sample.key, visit)
-        placed = [self.place(sample.record, names[0], shape, space, draws) for _ in range(self.per_visit)]
+        record = sample.seen_by(self.origins)
+        placed = [self.place(record, names[0], shape, space, draws) for _ in range(self.per_visit)]
         cuts = [Cut.of(box, shape) for box, _ in placed]
         images = self._images(sample, names, cuts)
         classes: Sequence[npt.NDArray[Any] | None] = [None] * len(cuts)
@@ -190,7 +193,12 @@ class Crops:
         self, sample: OpenSample, space: LabelSpace, image: str, cuts: Sequence[Cut]
     ) -> list[npt.NDArray[Any]]:
         told = sample.class_parts(
-            [cut.inner for cut in cuts], space, image=image, layers=self.layers, ignore=self.ignore
+            [cut.inner for cut in cuts],
+            space,
+            image=image,
+            layers=self.layers,
+            origins=self.origins,
+            ignore=self.ignore,
         )
         classes = []
         for part, cut in zip(told, cuts, strict=True):

@@ -15,9 +15,11 @@ from mdfp.errors import CorpusError, UsageError
 from mdfp.geometry import Affine
 from mdfp.label_space import LabelSpace, Openness, Unknown
 from mdfp.labels import State
+from mdfp.origins import View, view
 from mdfp.pictures import Decoded, decode, is_picture
 from mdfp.pieces import Box, Change, pieces
 from mdfp.sample import Member, Normalisation, Sample, SampleAnnotation, SampleImage, SampleLabel
+from mdfp.targets import Marginal, marginal, multi_hot
 
 if TYPE_CHECKING:
     from mdfp.corpus import Corpus
@@ -45,7 +47,8 @@ class OpenSample:
     def __init__(self, corpus: Corpus, record: Sample):
         self._corpus = corpus
         self._arrays: dict[str, Any] = {}
-        self._told: dict[tuple[int, str, tuple[str, ...]], tuple[Openness, ...]] = {}
+        self._told: dict[tuple[Any, ...], tuple[Openness, ...]] = {}
+        self._views: dict[tuple[tuple[str, ...] | None, tuple[str, ...] | None], View] = {}
         self.record = record
         """The row of the index: everything known without pixels."""
 
@@ -142,6 +145,7 @@ class OpenSample:
         image: str | None = None,
         box: Box | None = None,
         layers: Collection[str] | None = None,
+        origins: Sequence[str] | None = None,
         unknown: Unknown = "ignore",
         ignore: int = UNTOLD,
     ) -> npt.NDArray[Any]:
@@ -151,12 +155,15 @@ class OpenSample:
             space: which classes; the corpus's default space when left out. Rules: `mdfp.label_space`.
             image: the image on whose grid; may be left out when there is one.
             box: part of it.
-            layers: read these layers only (an expert's and not a model's, say); default all.
+            layers: read these layers only; default all.
+            origins: who is asked, in this order: `["expert", "model"]`; default `mdfp.origins.ORDER`.
             unknown: `"absent"` takes what nobody looked for as not there. Ignored for a ready LabelSpace.
             ignore: the number for voxels that cannot be told.
         """
         boxes = [whole(self._image(image).stored.shape) if box is None else box]
-        return self.class_parts(boxes, space, image=image, layers=layers, unknown=unknown, ignore=ignore)[0]
+        return self.class_parts(
+            boxes, space, image=image, layers=layers, origins=origins, unknown=unknown, ignore=ignore
+        )[0]
 
     def class_parts(
         self,
@@ -165,11 +172,13 @@ class OpenSample:
         *,
         image: str | None = None,
         layers: Collection[str] | None = None,
+        origins: Sequence[str] | None = None,
         unknown: Unknown = "ignore",
         ignore: int = UNTOLD,
     ) -> list[npt.NDArray[Any]]:
         """`classes` of several boxes: a block that they share is decoded once. Arguments as `classes`."""
-        asked, names, openness = self._asked(space, image, layers, unknown)
+        asked, names, openness = self._asked(space, image, layers, origins, unknown)
+        seen = self._view(origins, layers)
         dtype = mask_dtype(len(asked), ignore)
         if len(names) == 1:
             array = self._open("label", names[0])
@@ -177,12 +186,12 @@ class OpenSample:
                 found = _empty(boxes, dtype)
 
                 def told(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
-                    return look_up(stored, table)
+                    return look_up(seen.shown(names[0], stored), table)
 
                 for number, there, classes in self._pieces(array, boxes, told):
                     found[number][there] = classes
                 return found
-        stored = [self._copy(self._open("label", name), boxes) for name in names]
+        stored = [[seen.shown(n, part) for part in self._copy(self._open("label", n), boxes)] for n in names]
         return [
             class_mask([layer[i] for layer in stored], _shape(box), box[: len(box) // 2], asked, openness, ignore)
             for i, box in enumerate(boxes)
@@ -195,17 +204,59 @@ class OpenSample:
         image: str | None = None,
         box: Box | None = None,
         layers: Collection[str] | None = None,
+        origins: Sequence[str] | None = None,
         unknown: Unknown = "ignore",
     ) -> npt.NDArray[np.uint8]:
-        """A mask per class, (classes, z, y, x) uint8: 1, 0, or 255 where it cannot be told. Arguments as `classes`."""
-        asked, names, openness = self._asked(space, image, layers, unknown)
-        box = whole(self._image(image).stored.shape) if box is None else box
-        stored = [self.label(name, box=box) for name in names]
-        return structure_masks(stored, _shape(box), box[: len(box) // 2], asked, openness)
+        """A mask per class, (classes, z, y, x) uint8: 1, 0, or 255 where it cannot be told. Arguments as `classes`.
 
-    def states(self, space: Space = None) -> dict[str, State]:
+        A lesion that is a class itself is left out of its organ's mask; `multi_hot` has both.
+        """
+        asked, names, openness = self._asked(space, image, layers, origins, unknown)
+        box = whole(self._image(image).stored.shape) if box is None else box
+        return structure_masks(
+            self._shown(names, box, self._view(origins, layers)), _shape(box), box[: len(box) // 2], asked, openness
+        )
+
+    def multi_hot(
+        self,
+        space: Space = None,
+        *,
+        image: str | None = None,
+        box: Box | None = None,
+        layers: Collection[str] | None = None,
+        origins: Sequence[str] | None = None,
+        unknown: Unknown = "ignore",
+        ignore: int = UNTOLD,
+    ) -> npt.NDArray[np.uint8]:
+        """A channel per class, (classes, z, y, x) uint8, nested ones overlapping: see `mdfp.targets`. Arguments as `classes`."""
+        asked, names, _ = self._asked(space, image, layers, origins, unknown)
+        box = whole(self._image(image).stored.shape) if box is None else box
+        seen, start = self._view(origins, layers), box[: len(box) // 2]
+        return multi_hot(self._shown(names, box, seen), _shape(box), start, asked, seen.record, names, ignore)
+
+    def marginal(
+        self,
+        space: Space = None,
+        *,
+        image: str | None = None,
+        box: Box | None = None,
+        layers: Collection[str] | None = None,
+        origins: Sequence[str] | None = None,
+        unknown: Unknown = "ignore",
+        ignore: int = UNTOLD,
+    ) -> Marginal:
+        """Groups of classes that this sample does not tell apart, and the target over them: see `mdfp.targets`.
+
+        Arguments as `classes`.
+        """
+        asked, names, _ = self._asked(space, image, layers, origins, unknown)
+        box = whole(self._image(image).stored.shape) if box is None else box
+        seen, start = self._view(origins, layers), box[: len(box) // 2]
+        return marginal(self._shown(names, box, seen), _shape(box), start, asked, seen.record, names, ignore)
+
+    def states(self, space: Space = None, *, origins: Sequence[str] | None = None) -> dict[str, State]:
         """State of each class of a label space in this sample."""
-        return self._corpus.label_space(space).states(self.record)
+        return self._corpus.label_space(space).states(self._view(origins).record)
 
     def affine(self, image: str | None = None, *, box: Box | None = None) -> Affine | None:
         """4×4 of an image, or of the part in a box: voxel index (x, y, z) → world mm, RAS. None if unknown."""
@@ -278,17 +329,37 @@ class OpenSample:
             raise UsageError(f"{self.key} has the label layers {names}, asked for {sorted(strange)}")
         return [e for e in self.record.labels if e.image == image.name and (wanted is None or e.layer in wanted)]
 
+    def seen_by(self, origins: Sequence[str] | None = None) -> Sample:
+        """The record with the states that these origins give, in their order of preference: see `mdfp.origins`."""
+        return self._view(origins).record
+
+    def _view(self, origins: Sequence[str] | None, layers: Collection[str] | None = None) -> View:
+        key = None if origins is None else tuple(origins), None if layers is None else tuple(sorted(layers))
+        if key not in self._views:
+            self._views[key] = view(self.record, origins, layers)
+        return self._views[key]
+
+    def _shown(self, names: Sequence[str], box: Box, seen: View) -> list[npt.NDArray[Any]]:
+        return [seen.shown(name, self.label(name, box=box)) for name in names]
+
     def _asked(
-        self, space: Space, image: str | None, wanted: Collection[str] | None, unknown: Unknown
+        self,
+        space: Space,
+        image: str | None,
+        wanted: Collection[str] | None,
+        origins: Sequence[str] | None,
+        unknown: Unknown,
     ) -> tuple[LabelSpace, tuple[str, ...], tuple[Openness, ...]]:
         asked = self._corpus.label_space(space, unknown=unknown)
-        record = self._image(image)
-        names = tuple(e.layer for e in self._layers(record, wanted))
-        openness = self._told.get((id(asked), record.name, names))
+        record, seen = self._image(image), self._view(origins, wanted)
+        found = [e.layer for e in self._layers(record, wanted)]
+        names = tuple(n for n in found if seen.layers is None or n in seen.layers)
+        key = (id(asked), record.name, names, id(seen))
+        openness = self._told.get(key)
         if openness is None:
-            openness = asked.openness(self.record, names)
+            openness = asked.openness(seen.record, names)
             if isinstance(space, LabelSpace):
-                self._told[id(asked), record.name, names] = openness
+                self._told[key] = openness
         return asked, names, openness
 
     def _member(self, kind: str, array: str) -> Member:
