@@ -212,15 +212,15 @@ def test_a_roll_up_commutes_with_masks(golden, hierarchy, sample_with, asked, st
     np.testing.assert_array_equal(union, together)
 
 
-@law
+@settings(law, max_examples=400)
 @given(states, row, row)
 def test_a_class_mask_rolls_up_to_that_of_the_coarser_space(golden, hierarchy, sample_with, states, base, extra):
     fine = LabelSpace(
         ["kidney_left", "kidney_right", "lung_lower_lobe_left", "lung_upper_lobe_left", "spleen"], hierarchy
     )
-    coarse = LabelSpace(["lung_left", "kidney"], hierarchy)
+    coarse = LabelSpace(["kidney", "lung_left"], hierarchy)  # in like order: of two that overlap the first is taken
     table = roll_up_table(fine, coarse)
-    assert table.tolist() == [0, 2, 2, 1, 1, 0]
+    assert table.tolist() == [0, 1, 1, 2, 2, 0]
     record, layers = sample_with(states), stored(golden, *drawn(states, base, extra))
     names, shape, start = ("base", "extra"), (1, 1, 4), (0, 0, 0)
     of_fine = class_mask(layers, shape, start, fine, fine.openness(record, names))
