@@ -238,8 +238,8 @@ def roll_up(mask: npt.NDArray[Any], table: npt.NDArray[Any], ignore: int = UNTOL
 def roll_up_table(fine: LabelSpace, coarse: LabelSpace) -> npt.NDArray[np.int32]:
     """For each class of a space, 0 among them, the class of a coarser one that its voxels are of; 0 for none.
 
-    Of classes that overlap in a sample's layers the one that was asked for first is taken: name the coarser ones in like
-    order, or a voxel of two organs is one in the rolled-up mask and the other in a mask of the coarser space.
+    A class mask that is rolled up by it is that of the coarser space wherever it tells a class that has one there, but for
+    voxels of several organs in layers that overlap: one mask has room for one of them, and each space chooses for itself.
 
     Raises:
         UsageError: a class of the finer space that is only in part one of the coarser.
