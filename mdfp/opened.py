@@ -15,10 +15,12 @@ from mdfp.errors import CorpusError, UsageError
 from mdfp.geometry import Affine
 from mdfp.label_space import LabelSpace, Openness, Unknown
 from mdfp.labels import State
+from mdfp.origins import View
 from mdfp.pictures import Decoded, decode, is_picture
 from mdfp.pieces import Box, Change, pieces
-from mdfp.readers import Reader, View, seen_by, views
+from mdfp.readers import Reader, together, views
 from mdfp.sample import Member, Normalisation, Sample, SampleAnnotation, SampleImage, SampleLabel
+from mdfp.targets import Marginal, agreed_marginal, marginal, multi_hot
 
 if TYPE_CHECKING:
     from mdfp.corpus import Corpus
@@ -28,6 +30,9 @@ Values = Literal["normalised", "physical", "stored"]
 
 Space = LabelSpace | Sequence[str] | Mapping[str, str | Sequence[str]] | None
 """A label space, what makes one, or None for the corpus's default."""
+
+Asked = tuple[LabelSpace, tuple[str, ...], tuple[Openness, ...]]
+"""Classes, the layers that are read for them, and what each layer leaves open."""
 
 SCALED_AT_ONCE = 2**17
 """Voxels that are scaled together: half a megabyte as float32, a quarter of a core's own cache."""
@@ -47,6 +52,7 @@ class OpenSample:
         self._corpus = corpus
         self._arrays: dict[str, Any] = {}
         self._told: dict[tuple[Any, ...], tuple[Openness, ...]] = {}
+        self._seen: dict[tuple[Any, ...], tuple[View, ...]] = {}
         self.record = record
         """The row of the index: everything known without pixels."""
 
@@ -172,6 +178,7 @@ class OpenSample:
         image: str | None = None,
         box: Box | None = None,
         layers: Collection[str] | None = None,
+        origins: Sequence[str] | None = None,
         reader: Reader = None,
         unknown: Unknown = "ignore",
         ignore: int = UNTOLD,
@@ -185,14 +192,16 @@ class OpenSample:
             image: the image on whose grid; may be left out when there is one. What is drawn on an image over time is one
                 mask, for every time point.
             box: part of it.
-            layers: read these layers only (an expert's and not a model's, say); default all.
-            reader: of several readers the one whose word is taken: `reader-2`, 2 or `consensus`; see `mdfp.readers`.
+            layers: read these layers only; default all.
+            origins: who is asked, in this order: `["expert", "model"]`; default `mdfp.origins.ORDER`.
+            reader: of several readers, among those origins, the one whose word is taken: `reader-2`, 2 or `consensus`; see
+                `mdfp.readers`.
             unknown: `"absent"` takes what nobody looked for as not there. Ignored for a ready LabelSpace.
             ignore: the number for voxels that cannot be told.
         """
         boxes = [self._label_box(image, box)]
         return self.class_parts(
-            boxes, space, image=image, layers=layers, reader=reader, unknown=unknown, ignore=ignore
+            boxes, space, image=image, layers=layers, origins=origins, reader=reader, unknown=unknown, ignore=ignore
         )[0]
 
     def class_parts(
@@ -202,36 +211,35 @@ class OpenSample:
         *,
         image: str | None = None,
         layers: Collection[str] | None = None,
+        origins: Sequence[str] | None = None,
         reader: Reader = None,
         unknown: Unknown = "ignore",
         ignore: int = UNTOLD,
     ) -> list[npt.NDArray[Any]]:
         """`classes` of several boxes: a block that they share is decoded once. Arguments as `classes`."""
         seen = [
-            self._class_parts(boxes, self._asked(space, image, layers, view, unknown), ignore)
-            for view in self._views(reader, layers)
+            self._class_parts(boxes, self._asked(space, image, layers, view, unknown), view, ignore)
+            for view in self._views(origins, reader, layers)
         ]
         return [_agreed(parts, ignore) for parts in zip(*seen, strict=True)]
 
-    def _class_parts(
-        self, boxes: Sequence[Box], told: tuple[LabelSpace, tuple[str, ...], tuple[Openness, ...]], ignore: int
-    ) -> list[npt.NDArray[Any]]:
-        asked, names, openness = told
-        dtype = mask_dtype(len(asked), ignore)
+    def _class_parts(self, boxes: Sequence[Box], asked: Asked, view: View, ignore: int) -> list[npt.NDArray[Any]]:
+        space, names, openness = asked
+        dtype = mask_dtype(len(space), ignore)
         if len(names) == 1:
             array = self._open("label", names[0])
-            if (table := class_table(asked, openness, array.dtype, ignore)) is not None:
+            if (table := class_table(space, openness, array.dtype, ignore)) is not None:
                 found = _empty(boxes, dtype)
 
                 def class_of(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
-                    return look_up(stored, table)
+                    return look_up(view.shown(names[0], stored), table)
 
                 for number, there, classes in self._pieces(array, boxes, class_of):
                     found[number][there] = classes
                 return found
-        stored = [self._copy(self._open("label", name), boxes) for name in names]
+        stored = [[view.shown(n, part) for part in self._copy(self._open("label", n), boxes)] for n in names]
         return [
-            class_mask([layer[i] for layer in stored], _shape(box), box[: len(box) // 2], asked, openness, ignore)
+            class_mask([layer[i] for layer in stored], _shape(box), box[: len(box) // 2], space, openness, ignore)
             for i, box in enumerate(boxes)
         ]
 
@@ -242,29 +250,81 @@ class OpenSample:
         image: str | None = None,
         box: Box | None = None,
         layers: Collection[str] | None = None,
+        origins: Sequence[str] | None = None,
         reader: Reader = None,
         unknown: Unknown = "ignore",
     ) -> npt.NDArray[np.uint8]:
         """A mask per class, (classes, z, y, x) or of a picture (classes, y, x): uint8 of 1, 0, or 255 where it cannot be told.
 
+        A lesion that is a class itself is left out of its organ's mask; `multi_hot` has both. Arguments as `classes`.
+        """
+        found = []
+        for view in self._views(origins, reader, layers):
+            asked, names, openness = self._asked(space, image, layers, view, unknown)
+            found.append(structure_masks(*self._stored(view, names, image, box), asked, openness))
+        return _agreed(found, UNTOLD)
+
+    def multi_hot(
+        self,
+        space: Space = None,
+        *,
+        image: str | None = None,
+        box: Box | None = None,
+        layers: Collection[str] | None = None,
+        origins: Sequence[str] | None = None,
+        reader: Reader = None,
+        unknown: Unknown = "ignore",
+        ignore: int = UNTOLD,
+    ) -> npt.NDArray[np.uint8]:
+        """A channel per class, nested ones overlapping: shape and numbers as `masks`, see `mdfp.targets`.
+
         Arguments as `classes`.
         """
-        box = self._label_box(image, box)
-        seen = []
-        for view in self._views(reader, layers):
-            asked, names, openness = self._asked(space, image, layers, view, unknown)
-            stored = [self.label(name, box=box) for name in names]
-            seen.append(structure_masks(stored, _shape(box), box[: len(box) // 2], asked, openness))
-        return _agreed(seen, UNTOLD)
+        found = []
+        for view in self._views(origins, reader, layers):
+            asked, names, _ = self._asked(space, image, layers, view, unknown)
+            found.append(multi_hot(*self._stored(view, names, image, box), asked, view.record, names, ignore))
+        return _agreed(found, ignore)
 
-    def states(self, space: Space = None, *, reader: Reader = None) -> dict[str, State]:
-        """State of each class of a label space in this sample, or as one of several readers says."""
-        return self._corpus.label_space(space).states(seen_by(self.record, reader))
+    def marginal(
+        self,
+        space: Space = None,
+        *,
+        image: str | None = None,
+        box: Box | None = None,
+        layers: Collection[str] | None = None,
+        origins: Sequence[str] | None = None,
+        reader: Reader = None,
+        unknown: Unknown = "ignore",
+        ignore: int = UNTOLD,
+    ) -> Marginal:
+        """Groups of classes that this sample does not tell apart, and the target over them: see `mdfp.targets`.
+
+        Arguments as `classes`.
+        """
+        found = []
+        for view in self._views(origins, reader, layers):
+            asked, names, _ = self._asked(space, image, layers, view, unknown)
+            found.append(marginal(*self._stored(view, names, image, box), asked, view.record, names, ignore))
+        return agreed_marginal(found, ignore)
+
+    def states(
+        self, space: Space = None, *, origins: Sequence[str] | None = None, reader: Reader = None
+    ) -> dict[str, State]:
+        """State of each class of a label space in this sample, or as some origins, or one of several readers, say."""
+        return self._corpus.label_space(space).states(self.seen_by(origins, reader))
 
     @property
     def readers(self) -> tuple[str, ...]:
         """Who read the sample, where several did: `reader-1`, …, and `consensus:<rule>` of a fused layer."""
         return tuple(dict.fromkeys(r.reader for r in self.record.readings))
+
+    def seen_by(self, origins: Sequence[str] | None = None, reader: Reader = None) -> Sample:
+        """The record with the states that these origins, and of several readers this one, give; see `mdfp.readers`.
+
+        Where readers differ and none was chosen, the word of the first who drew a structure.
+        """
+        return together(self._views(origins, reader))
 
     def affine(self, image: str | None = None, *, box: Box | None = None) -> Affine | None:
         """4×4 of an image, or of the part in a box: voxel index (x, y, z) → world mm, RAS. None if unknown."""
@@ -337,17 +397,30 @@ class OpenSample:
             raise UsageError(f"{self.key} has the label layers {names}, asked for {sorted(strange)}")
         return [e for e in self.record.labels if e.image == image.name and (wanted is None or e.layer in wanted)]
 
-    def _views(self, reader: Reader, layers: Collection[str] | None) -> tuple[View, ...]:
-        return views(self.record, reader, layers)
+    def _views(
+        self, origins: Sequence[str] | None, reader: Reader, layers: Collection[str] | None = None
+    ) -> tuple[View, ...]:
+        of_origins = origins if origins is None or isinstance(origins, str) else tuple(origins)
+        key = of_origins, reader, None if layers is None else tuple(sorted(layers))
+        if key not in self._seen:
+            self._seen[key] = views(self.record, reader, layers, origins)
+        return self._seen[key]
+
+    def _stored(
+        self, view: View, names: Sequence[str], image: str | None, box: Box | None
+    ) -> tuple[list[npt.NDArray[Any]], tuple[int, ...], tuple[int, ...]]:
+        """Stored masks of a part as a view shows them, the part's shape, and its first voxel."""
+        box = self._label_box(image, box)
+        return [view.shown(n, self.label(n, box=box)) for n in names], _shape(box), box[: len(box) // 2]
 
     def _asked(
         self, space: Space, image: str | None, wanted: Collection[str] | None, view: View, unknown: Unknown
-    ) -> tuple[LabelSpace, tuple[str, ...], tuple[Openness, ...]]:
+    ) -> Asked:
         asked = self._corpus.label_space(space, unknown=unknown)
         record = self._image(image)
         found = self._layers(record, wanted)
         names = tuple(e.layer for e in found if view.layers is None or e.layer in view.layers)
-        key = (id(asked), record.name, names, view.layers)
+        key = (id(asked), record.name, names, id(view))
         openness = self._told.get(key)
         if openness is None:
             openness = asked.openness(view.record, names)

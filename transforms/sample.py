@@ -148,6 +148,7 @@ class SampleMaker:
             done=tuple(done),
             warnings=tuple(warnings),
             readings=labels.readings,
+            others=labels.others,
         )
         check_invariants(record, self.recipe, self.palette)
         with self.watch.measure("encode"):
