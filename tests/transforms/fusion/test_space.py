@@ -11,6 +11,7 @@ from mdfp.errors import UsageError
 from mdfp.fusion import How
 from schemas import ontology
 from schemas.recipe import Labels
+from schemas.source import Source
 from transforms.fusion.report import require_resolved
 
 UNION, COMMON, FINE = ({"policy": p} for p in ("union", "intersection", "coarse-to-fine"))
@@ -172,3 +173,36 @@ def test_laws_of_the_policies(made, each):
         assert set(known.descendants(structure)) & fine
     # Adding a source never makes the common space larger.
     assert set(made.fused(COMMON, *sources[:1]).space) >= common
+
+
+def of_layout(made, layout, *tables):
+    content = made.source("s", *tables).model_dump(mode="json")
+    return Source.model_validate({**content, "layout": layout})
+
+
+def test_files_segmentations_and_marks_of_a_series_all_count(made):
+    layout = {
+        "kind": "dicom",
+        "path": "{case}/**",
+        "labels": [{"table": "t0", "image": "ct", "path": "{case}.nii.gz"}],
+        "segmentations": {"table": "t1"},
+        "marks": {"format": "lidc", "path": "{case}/*.xml", "table": "t2"},
+    }
+    names = {"origin": "expert", "looked_for": "all"}
+    segments = {**names, "structures": {"spleen": "spleen"}, "looked_for": "values_present"}
+    marks = {**names, "structures": {"nodule": "lung_nodule"}}
+    found = made.fused(UNION, of_layout(made, layout, made.table("liver"), segments, marks))
+    assert {a.structure: a.how for a in found.annotations} == {
+        "liver": How.ALWAYS, "lung_nodule": How.ALWAYS, "spleen": How.WHERE_PRESENT
+    }  # fmt: skip
+
+
+def test_masks_of_pictures_count_and_a_file_for_each_structure_is_per_case(made):
+    layout = {
+        "kind": "folders",
+        "image": {"name": "photo", "modality": "OP", "path": "{case}.png"},
+        "labels": [{"table": "t0", "path": "masks/{case}_{structure}.png"}],
+    }
+    masks = {"origin": "expert", "structures": {"l": "liver"}}
+    found = made.fused(UNION, of_layout(made, layout, masks))
+    assert [(a.structure, a.how) for a in found.annotations] == [("liver", How.PER_CASE)]
