@@ -19,7 +19,8 @@ from mdfp.origins import View
 from mdfp.pictures import Decoded, decode, is_picture
 from mdfp.pieces import Box, Change, pieces
 from mdfp.readers import Reader, together, views
-from mdfp.sample import Member, Normalisation, Sample, SampleAnnotation, SampleImage, SampleLabel
+from mdfp.sample import Member, Sample, SampleAnnotation, SampleImage, SampleLabel
+from mdfp.scaling import Scaling
 from mdfp.targets import Marginal, agreed_marginal, marginal, multi_hot
 
 if TYPE_CHECKING:
@@ -33,9 +34,6 @@ Space = LabelSpace | Sequence[str] | Mapping[str, str | Sequence[str]] | None
 
 Asked = tuple[LabelSpace, tuple[str, ...], tuple[Openness, ...]]
 """Classes, the layers that are read for them, and what each layer leaves open."""
-
-SCALED_AT_ONCE = 2**17
-"""Voxels that are scaled together: half a megabyte as float32, a quarter of a core's own cache."""
 
 
 class OpenSample:
@@ -477,43 +475,6 @@ class OpenSample:
     def _damaged(self, name: str, error: Exception) -> CorpusError:
         where = self._corpus.store.where(self.record.shard)
         return CorpusError(f"{where}: {name} of {self.key} does not decode ({error}); `mdfp verify` lists every fault")
-
-
-class Scaling:
-    """Stored numbers as physical ones, or clipped and mapped to 0..1 by the image's default normalisation.
-
-    An image whose normalisation is `none`, or has no width, gives physical numbers or zeros respectively.
-    """
-
-    def __init__(self, record: SampleImage, *, normalise: bool):
-        scale, offset = record.scale, record.offset
-        n: Normalisation = record.normalisation
-        self.clip = normalise and n.kind != "none"
-        if self.clip:
-            width = n.upper - n.lower
-            scale, offset = (scale / width, (offset - n.lower) / width) if width > 0 else (0.0, 0.0)
-        self.scale, self.offset = scale, offset
-
-    def apply(self, stored: npt.NDArray[Any], out: npt.NDArray[np.float32]) -> None:
-        """Put what the numbers mean into `out`, float32 of the same shape.
-
-        All steps but the last work on a part that stays in the cache: `out` is new memory, and is gone over once.
-        """
-        rows = max(1, SCALED_AT_ONCE // max(1, stored[:1].size))
-        for first in range(0, len(stored), rows):
-            self._apply(stored[first : first + rows], out[first : first + rows])
-
-    def _apply(self, stored: npt.NDArray[Any], out: npt.NDArray[np.float32]) -> None:
-        if stored.itemsize <= 2 or stored.dtype == np.float32:
-            part = stored.astype(np.float32)
-            if (self.scale, self.offset) != (1.0, 0.0):
-                part *= np.float32(self.scale)
-                part += np.float32(self.offset)
-        else:
-            part = (stored * self.scale + self.offset).astype(np.float32)
-        if self.clip:
-            np.clip(part, 0.0, 1.0, out=part)
-        out[...] = part
 
 
 def _mask_shape(image: SampleImage) -> tuple[int, ...]:
