@@ -23,6 +23,7 @@ from expectations.charts import Chart
 from expectations.outcome import GATE, Outcome
 from expectations.pictures import Picture
 from expectations.summary import SourceFacts, Summary, summarise
+from mdfp.fusion import Fusion
 from mdfp.labels import State
 from mdfp.manifest import Manifest
 from mdfp.sample import Sample
@@ -75,6 +76,8 @@ def render(report: ReportData) -> str:
         charts=_distributions(found),
         intensity=_intensity(found),
         structures=_structures(found),
+        fusion=report.manifest.fusion,
+        matrix=_matrix(report.manifest.fusion),
         structure_sources=sorted(found.sources),
         states=STATES,
         terms=report.manifest.terms,
@@ -304,6 +307,16 @@ def _structures(samples: Summary) -> list[_StructureLine]:
             )
         )
     return lines
+
+
+def _matrix(fusion: Fusion | None) -> list[tuple[str, list[str]]]:
+    """(structure, how each source annotates it, in the order of the sources' names)."""
+    if fusion is None:
+        return []
+    cells = {(a.structure, a.source): f"in {a.parent}" if a.parent else str(a.how) for a in fusion.annotations}
+    sources = sorted({a.source for a in fusion.annotations})
+    structures = sorted({a.structure for a in fusion.annotations} | set(fusion.space))
+    return [(s, [cells.get((s, source), "never") for source in sources]) for s in structures]
 
 
 def _pretty_recipe(recipe: str) -> str:

@@ -65,7 +65,7 @@ def class_mask(
     def paint(codes: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
         return space.decide(codes, ignore).astype(out.dtype)
 
-    _paint(layers, shape, start, space, openness, out[np.newaxis], lambda codes: paint(codes)[np.newaxis])
+    paint_layers(layers, shape, start, space, openness, out[np.newaxis], lambda codes: paint(codes)[np.newaxis])
     return out
 
 
@@ -111,11 +111,11 @@ def structure_masks(
     out = np.empty((len(space), *shape), dtype=np.uint8)
     table = np.zeros(4, dtype=np.uint8)
     table[CERTAIN], table[POSSIBLE] = 1, UNTOLD
-    _paint(layers, shape, start, space, openness, out, lambda codes: table[codes])
+    paint_layers(layers, shape, start, space, openness, out, lambda codes: table[codes])
     return out
 
 
-def _paint(
+def paint_layers(
     layers: Sequence[Stored],
     shape: tuple[int, ...],
     start: tuple[int, ...],
@@ -124,7 +124,11 @@ def _paint(
     out: npt.NDArray[Any],
     paint: Paint,
 ) -> None:
-    """Fill `out` (channels, z, y, x) with `paint(combined codes (classes, n)) -> (channels, n)`."""
+    """Fill `out` (channels, z, y, x) with `paint(combined codes (classes, n)) -> (channels, n)`.
+
+    Other arguments as `class_mask`. `paint` is asked about each distinct combination of values, in no stated order, and may
+    be asked about values that do not occur.
+    """
     extents = _extents_in(openness, shape, start)
     # Most crops meet one layer: a look-up and no more.
     first, *rest = [a for a in layers if a.any()] or [np.zeros(shape, dtype=np.uint8)]

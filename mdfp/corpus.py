@@ -210,6 +210,10 @@ class Corpus:
     def _spaces(self) -> dict[tuple[tuple[str, ...], str], LabelSpace]:
         return {}
 
+    @cached_property
+    def _defaults(self) -> dict[str, LabelSpace]:
+        return {}
+
     def label_space(self, classes: Space = None, *, unknown: Unknown = "ignore") -> LabelSpace:
         """A view of the labels: classes 1..n over structures. See `mdfp.label_space` for the rules.
 
@@ -224,7 +228,7 @@ class Corpus:
         if isinstance(classes, LabelSpace):
             return classes
         if classes is None:
-            classes = self.manifest.label_space or tuple(e.structure for e in self.palette)
+            return self._default_space(unknown)
         if isinstance(classes, Mapping):
             return LabelSpace(classes, self.hierarchy, unknown=unknown)
         if isinstance(classes, str):
@@ -233,6 +237,14 @@ class Corpus:
         if key not in self._spaces:
             self._spaces[key] = LabelSpace(classes, self.hierarchy, unknown=unknown)
         return self._spaces[key]
+
+    def _default_space(self, unknown: Unknown) -> LabelSpace:
+        if unknown not in self._defaults:
+            classes = self.manifest.label_space or tuple(e.structure for e in self.palette)
+            fusion = self.manifest.fusion
+            keep = [(pair.wider, pair.narrower) for pair in fusion.keep] if fusion else []
+            self._defaults[unknown] = LabelSpace(classes, self.hierarchy, unknown=unknown, keep=keep)
+        return self._defaults[unknown]
 
     def sample(self, key: str) -> OpenSample:
         """A sample by its key.

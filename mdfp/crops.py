@@ -20,7 +20,8 @@ from mdfp.errors import UsageError
 from mdfp.geometry import Affine
 from mdfp.label_space import LabelSpace, Unknown
 from mdfp.opened import Box, OpenSample, Space, Values, spread
-from mdfp.readers import Reader, check, seen_by
+from mdfp.origins import checked
+from mdfp.readers import Reader, check
 from mdfp.sample import Sample
 
 
@@ -66,6 +67,7 @@ class Crops:
         values: normalised, physical or stored.
         images: names of the images, which must share a grid; None for the only one.
         layers: label layers to read; None for all.
+        origins: whose labels to read, in order of preference; None for `mdfp.origins.ORDER`.
         reader: of several readers the one whose word is taken; see `mdfp.readers`.
         unknown: see `Corpus.label_space`.
         ignore: number in the class mask for voxels that cannot be told.
@@ -84,6 +86,7 @@ class Crops:
     values: Values = "normalised"
     images: tuple[str, ...] | None = None
     layers: Collection[str] | None = None
+    origins: tuple[str, ...] | None = None
     reader: Reader = None
     unknown: Unknown = "ignore"
     ignore: int = UNTOLD
@@ -97,6 +100,7 @@ class Crops:
         if self.frames != "all" and (not isinstance(self.frames, int) or self.frames < 1):
             raise UsageError(f"crops: frames is a positive number or 'all', found {self.frames!r}")
         check(self.reader)
+        checked(self.origins)
         if self.per_visit < 1:
             raise UsageError(f"crops: per_visit is at least 1, found {self.per_visit}")
         if self.pad not in ("constant", "clamp"):
@@ -136,7 +140,7 @@ class Crops:
         shape = _shared_shape(sample, names)
         space = sample.label_space(self.space, self.unknown) if self.labels else None
         draws = Draws("crop", seed, epoch, sample.key, visit)
-        record = seen_by(sample.record, self.reader)
+        record = sample.seen_by(self.origins, self.reader)
         placed = [self.place(record, names[0], shape, space, draws) for _ in range(self.per_visit)]
         cuts = [Cut.of(box, shape) for box, _ in placed]
         # Drawn apart, so that places are the same whatever is taken of time.
@@ -261,6 +265,7 @@ class Crops:
             space,
             image=image,
             layers=self.layers,
+            origins=self.origins,
             reader=self.reader,
             ignore=self.ignore,
         )

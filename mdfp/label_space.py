@@ -30,7 +30,8 @@ T is **open** in a sample where a voxel may be T though nobody drew it as such:
 Layers are combined: certain before excluded before possible. A class may be a union of structures; it is certain where
 one of them is. The single class mask takes the narrowest certain class (a lesion before its organ, a lobe before its
 lung; of two that do not contain each other, the one asked for first), and `ignore` where a narrower class is possible,
-or where none is certain and one is possible.
+or where none is certain and one is possible. `keep` names pairs of which the wider one stands as an alternative: its
+voxels stay it, though they may be the narrower one.
 """
 
 from __future__ import annotations
@@ -90,6 +91,7 @@ class LabelSpace:
         classes: structure ids, or a mapping of class name → id or ids (a union: alternatives that count as one).
         hierarchy: the corpus's structures.
         unknown: `"ignore"`, or `"absent"` to take what nobody looked for as not there.
+        keep: (wider, narrower) structures of which the wider one stands as an alternative.
 
     Raises:
         UsageError: a structure that the corpus does not know, or one that is named twice.
@@ -101,6 +103,7 @@ class LabelSpace:
         hierarchy: Hierarchy,
         *,
         unknown: Unknown = "ignore",
+        keep: Collection[tuple[str, str]] = (),
     ):
         if isinstance(classes, str):
             raise UsageError(f"a label space is a list of structures, found the text {classes!r}; write [{classes!r}]")
@@ -115,6 +118,7 @@ class LabelSpace:
         """Structures of each class, in order; the first is class 1."""
         self.hierarchy = hierarchy
         self.unknown = unknown
+        self.keep = frozenset(keep)
         self._members = tuple(m for members in self.classes.values() for m in members)
         for structure in self._members:
             if structure not in hierarchy.structures:
@@ -127,9 +131,10 @@ class LabelSpace:
         self._certain, self._narrow, self._hosted = self._relations()
         self._codes = lru_cache(maxsize=1024)(self._make_codes)
         self.order, self._beats = self._precedence()
+        self._doubts = self._beats & ~self._kept()
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _restore, (self.classes, self.hierarchy, self.unknown)
+        return _restore, (self.classes, self.hierarchy, self.unknown, self.keep)
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -310,6 +315,20 @@ class LabelSpace:
             left.remove(order[-1])
         return tuple(order), beats
 
+    def _kept(self) -> npt.NDArray[np.bool_]:
+        """kept[d, c]: a voxel that is certain to be c and possibly d stays c."""
+        members = list(self.classes.values())
+        kept = np.zeros((len(members), len(members)), dtype=bool)
+        for d, narrower in enumerate(members):
+            for c, wider in enumerate(members):
+                kept[d, c] = any((b, a) in self.keep for a in narrower for b in wider)
+        return kept
+
+    @property
+    def beats(self) -> npt.NDArray[np.bool_]:
+        """beats[d, c]: where both classes hold, the voxel is d (numbers from 0)."""
+        return self._beats
+
     def decide(self, codes: npt.NDArray[np.uint8], ignore: int) -> npt.NDArray[np.int64]:
         """One class for each column of combined codes (classes, n): 0, 1..len(self), or `ignore`."""
         certain, possible = codes == CERTAIN, codes == POSSIBLE
@@ -318,11 +337,13 @@ class LabelSpace:
         for c in self.order:
             here = undecided & certain[c]
             if here.any():
-                doubtful = possible[self._beats[:, c]].any(axis=0)
+                doubtful = possible[self._doubts[:, c]].any(axis=0)
                 result[here] = np.where(doubtful[here], ignore, c + 1)
                 undecided &= ~here
         return result
 
 
-def _restore(classes: Mapping[str, Sequence[str]], hierarchy: Hierarchy, unknown: Unknown) -> LabelSpace:
-    return LabelSpace(classes, hierarchy, unknown=unknown)
+def _restore(
+    classes: Mapping[str, Sequence[str]], hierarchy: Hierarchy, unknown: Unknown, keep: Collection[tuple[str, str]]
+) -> LabelSpace:
+    return LabelSpace(classes, hierarchy, unknown=unknown, keep=keep)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from mdfp import arrow, canonical
 from mdfp.errors import CorpusError
+from mdfp.fusion import Fusion
 
 FORMAT = "mdfp-corpus"
 SCHEMA_VERSION = 2
@@ -220,6 +221,7 @@ class Manifest:
     exceptions: Annotated[tuple[TermsException, ...], "samples that were taken although the terms refuse them"] = ()
     sampling: Annotated[Sampling | None, "how often what comes up in an epoch; null: each sample once"] = None
     sites: Annotated[Sites | None, "views of one site each; null: none were asked for"] = None
+    fusion: Annotated[Fusion | None, "how the label space follows from the sources; null in manifests without"] = None
 
     @property
     def samples(self) -> int:
@@ -231,7 +233,7 @@ class Manifest:
         return manifest_path(self.number)
 
 
-_OPTIONAL = ("profile", "exceptions", "sampling", "sites")
+_OPTIONAL = ("profile", "exceptions", "sampling", "sites", "fusion")
 
 
 def dump(manifest: Manifest) -> bytes:

@@ -15,10 +15,13 @@ from mdfp.errors import CorpusError, UsageError
 from mdfp.geometry import Affine
 from mdfp.label_space import LabelSpace, Openness, Unknown
 from mdfp.labels import State
+from mdfp.origins import View
 from mdfp.pictures import Decoded, decode, is_picture
 from mdfp.pieces import Box, Change, pieces
-from mdfp.readers import Reader, View, seen_by, views
-from mdfp.sample import Member, Normalisation, Sample, SampleAnnotation, SampleImage, SampleLabel
+from mdfp.readers import Reader, together, views
+from mdfp.sample import Member, Sample, SampleAnnotation, SampleImage, SampleLabel
+from mdfp.scaling import Scaling
+from mdfp.targets import Marginal, agreed_marginal, marginal, multi_hot
 
 if TYPE_CHECKING:
     from mdfp.corpus import Corpus
@@ -29,8 +32,8 @@ Values = Literal["normalised", "physical", "stored"]
 Space = LabelSpace | Sequence[str] | Mapping[str, str | Sequence[str]] | None
 """A label space, what makes one, or None for the corpus's default."""
 
-SCALED_AT_ONCE = 2**17
-"""Voxels that are scaled together: half a megabyte as float32, a quarter of a core's own cache."""
+Asked = tuple[LabelSpace, tuple[str, ...], tuple[Openness, ...]]
+"""Classes, the layers that are read for them, and what each layer leaves open."""
 
 
 class OpenSample:
@@ -47,6 +50,7 @@ class OpenSample:
         self._corpus = corpus
         self._arrays: dict[str, Any] = {}
         self._told: dict[tuple[Any, ...], tuple[Openness, ...]] = {}
+        self._seen: dict[tuple[Any, ...], tuple[View, ...]] = {}
         self.record = record
         """The row of the index: everything known without pixels."""
 
@@ -172,6 +176,7 @@ class OpenSample:
         image: str | None = None,
         box: Box | None = None,
         layers: Collection[str] | None = None,
+        origins: Sequence[str] | None = None,
         reader: Reader = None,
         unknown: Unknown = "ignore",
         ignore: int = UNTOLD,
@@ -185,14 +190,16 @@ class OpenSample:
             image: the image on whose grid; may be left out when there is one. What is drawn on an image over time is one
                 mask, for every time point.
             box: part of it.
-            layers: read these layers only (an expert's and not a model's, say); default all.
-            reader: of several readers the one whose word is taken: `reader-2`, 2 or `consensus`; see `mdfp.readers`.
+            layers: read these layers only; default all.
+            origins: who is asked, in this order: `["expert", "model"]`; default `mdfp.origins.ORDER`.
+            reader: of several readers, among those origins, the one whose word is taken: `reader-2`, 2 or `consensus`; see
+                `mdfp.readers`.
             unknown: `"absent"` takes what nobody looked for as not there. Ignored for a ready LabelSpace.
             ignore: the number for voxels that cannot be told.
         """
         boxes = [self._label_box(image, box)]
         return self.class_parts(
-            boxes, space, image=image, layers=layers, reader=reader, unknown=unknown, ignore=ignore
+            boxes, space, image=image, layers=layers, origins=origins, reader=reader, unknown=unknown, ignore=ignore
         )[0]
 
     def class_parts(
@@ -202,36 +209,35 @@ class OpenSample:
         *,
         image: str | None = None,
         layers: Collection[str] | None = None,
+        origins: Sequence[str] | None = None,
         reader: Reader = None,
         unknown: Unknown = "ignore",
         ignore: int = UNTOLD,
     ) -> list[npt.NDArray[Any]]:
         """`classes` of several boxes: a block that they share is decoded once. Arguments as `classes`."""
         seen = [
-            self._class_parts(boxes, self._asked(space, image, layers, view, unknown), ignore)
-            for view in self._views(reader, layers)
+            self._class_parts(boxes, self._asked(space, image, layers, view, unknown), view, ignore)
+            for view in self._views(origins, reader, layers)
         ]
         return [_agreed(parts, ignore) for parts in zip(*seen, strict=True)]
 
-    def _class_parts(
-        self, boxes: Sequence[Box], told: tuple[LabelSpace, tuple[str, ...], tuple[Openness, ...]], ignore: int
-    ) -> list[npt.NDArray[Any]]:
-        asked, names, openness = told
-        dtype = mask_dtype(len(asked), ignore)
+    def _class_parts(self, boxes: Sequence[Box], asked: Asked, view: View, ignore: int) -> list[npt.NDArray[Any]]:
+        space, names, openness = asked
+        dtype = mask_dtype(len(space), ignore)
         if len(names) == 1:
             array = self._open("label", names[0])
-            if (table := class_table(asked, openness, array.dtype, ignore)) is not None:
+            if (table := class_table(space, openness, array.dtype, ignore)) is not None:
                 found = _empty(boxes, dtype)
 
                 def class_of(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
-                    return look_up(stored, table)
+                    return look_up(view.shown(names[0], stored), table)
 
                 for number, there, classes in self._pieces(array, boxes, class_of):
                     found[number][there] = classes
                 return found
-        stored = [self._copy(self._open("label", name), boxes) for name in names]
+        stored = [[view.shown(n, part) for part in self._copy(self._open("label", n), boxes)] for n in names]
         return [
-            class_mask([layer[i] for layer in stored], _shape(box), box[: len(box) // 2], asked, openness, ignore)
+            class_mask([layer[i] for layer in stored], _shape(box), box[: len(box) // 2], space, openness, ignore)
             for i, box in enumerate(boxes)
         ]
 
@@ -242,29 +248,81 @@ class OpenSample:
         image: str | None = None,
         box: Box | None = None,
         layers: Collection[str] | None = None,
+        origins: Sequence[str] | None = None,
         reader: Reader = None,
         unknown: Unknown = "ignore",
     ) -> npt.NDArray[np.uint8]:
         """A mask per class, (classes, z, y, x) or of a picture (classes, y, x): uint8 of 1, 0, or 255 where it cannot be told.
 
+        A lesion that is a class itself is left out of its organ's mask; `multi_hot` has both. Arguments as `classes`.
+        """
+        found = []
+        for view in self._views(origins, reader, layers):
+            asked, names, openness = self._asked(space, image, layers, view, unknown)
+            found.append(structure_masks(*self._stored(view, names, image, box), asked, openness))
+        return _agreed(found, UNTOLD)
+
+    def multi_hot(
+        self,
+        space: Space = None,
+        *,
+        image: str | None = None,
+        box: Box | None = None,
+        layers: Collection[str] | None = None,
+        origins: Sequence[str] | None = None,
+        reader: Reader = None,
+        unknown: Unknown = "ignore",
+        ignore: int = UNTOLD,
+    ) -> npt.NDArray[np.uint8]:
+        """A channel per class, nested ones overlapping: shape and numbers as `masks`, see `mdfp.targets`.
+
         Arguments as `classes`.
         """
-        box = self._label_box(image, box)
-        seen = []
-        for view in self._views(reader, layers):
-            asked, names, openness = self._asked(space, image, layers, view, unknown)
-            stored = [self.label(name, box=box) for name in names]
-            seen.append(structure_masks(stored, _shape(box), box[: len(box) // 2], asked, openness))
-        return _agreed(seen, UNTOLD)
+        found = []
+        for view in self._views(origins, reader, layers):
+            asked, names, _ = self._asked(space, image, layers, view, unknown)
+            found.append(multi_hot(*self._stored(view, names, image, box), asked, view.record, names, ignore))
+        return _agreed(found, ignore)
 
-    def states(self, space: Space = None, *, reader: Reader = None) -> dict[str, State]:
-        """State of each class of a label space in this sample, or as one of several readers says."""
-        return self._corpus.label_space(space).states(seen_by(self.record, reader))
+    def marginal(
+        self,
+        space: Space = None,
+        *,
+        image: str | None = None,
+        box: Box | None = None,
+        layers: Collection[str] | None = None,
+        origins: Sequence[str] | None = None,
+        reader: Reader = None,
+        unknown: Unknown = "ignore",
+        ignore: int = UNTOLD,
+    ) -> Marginal:
+        """Groups of classes that this sample does not tell apart, and the target over them: see `mdfp.targets`.
+
+        Arguments as `classes`.
+        """
+        found = []
+        for view in self._views(origins, reader, layers):
+            asked, names, _ = self._asked(space, image, layers, view, unknown)
+            found.append(marginal(*self._stored(view, names, image, box), asked, view.record, names, ignore))
+        return agreed_marginal(found, ignore)
+
+    def states(
+        self, space: Space = None, *, origins: Sequence[str] | None = None, reader: Reader = None
+    ) -> dict[str, State]:
+        """State of each class of a label space in this sample, or as some origins, or one of several readers, say."""
+        return self._corpus.label_space(space).states(self.seen_by(origins, reader))
 
     @property
     def readers(self) -> tuple[str, ...]:
         """Who read the sample, where several did: `reader-1`, …, and `consensus:<rule>` of a fused layer."""
         return tuple(dict.fromkeys(r.reader for r in self.record.readings))
+
+    def seen_by(self, origins: Sequence[str] | None = None, reader: Reader = None) -> Sample:
+        """The record with the states that these origins, and of several readers this one, give; see `mdfp.readers`.
+
+        Where readers differ and none was chosen, the word of the first who drew a structure.
+        """
+        return together(self._views(origins, reader))
 
     def affine(self, image: str | None = None, *, box: Box | None = None) -> Affine | None:
         """4×4 of an image, or of the part in a box: voxel index (x, y, z) → world mm, RAS. None if unknown."""
@@ -338,17 +396,30 @@ class OpenSample:
             raise UsageError(f"{self.key} has the label layers {names}, asked for {sorted(strange)}")
         return [e for e in self.record.labels if e.image == image.name and (wanted is None or e.layer in wanted)]
 
-    def _views(self, reader: Reader, layers: Collection[str] | None) -> tuple[View, ...]:
-        return views(self.record, reader, layers)
+    def _views(
+        self, origins: Sequence[str] | None, reader: Reader, layers: Collection[str] | None = None
+    ) -> tuple[View, ...]:
+        of_origins = origins if origins is None or isinstance(origins, str) else tuple(origins)
+        key = of_origins, reader, None if layers is None else tuple(sorted(layers))
+        if key not in self._seen:
+            self._seen[key] = views(self.record, reader, layers, origins)
+        return self._seen[key]
+
+    def _stored(
+        self, view: View, names: Sequence[str], image: str | None, box: Box | None
+    ) -> tuple[list[npt.NDArray[Any]], tuple[int, ...], tuple[int, ...]]:
+        """Stored masks of a part as a view shows them, the part's shape, and its first voxel."""
+        box = self._label_box(image, box)
+        return [view.shown(n, self.label(n, box=box)) for n in names], _shape(box), box[: len(box) // 2]
 
     def _asked(
         self, space: Space, image: str | None, wanted: Collection[str] | None, view: View, unknown: Unknown
-    ) -> tuple[LabelSpace, tuple[str, ...], tuple[Openness, ...]]:
+    ) -> Asked:
         asked = self._corpus.label_space(space, unknown=unknown)
         record = self._image(image)
         found = self._layers(record, wanted)
         names = tuple(e.layer for e in found if view.layers is None or e.layer in view.layers)
-        key = (id(asked), record.name, names, view.layers)
+        key = (id(asked), record.name, names, id(view))
         openness = self._told.get(key)
         if openness is None:
             openness = asked.openness(view.record, names)
@@ -405,43 +476,6 @@ class OpenSample:
     def _damaged(self, name: str, error: Exception) -> CorpusError:
         where = self._corpus.store.where(self.record.shard)
         return CorpusError(f"{where}: {name} of {self.key} does not decode ({error}); `mdfp verify` lists every fault")
-
-
-class Scaling:
-    """Stored numbers as physical ones, or clipped and mapped to 0..1 by the image's default normalisation.
-
-    An image whose normalisation is `none`, or has no width, gives physical numbers or zeros respectively.
-    """
-
-    def __init__(self, record: SampleImage, *, normalise: bool):
-        scale, offset = record.scale, record.offset
-        n: Normalisation = record.normalisation
-        self.clip = normalise and n.kind != "none"
-        if self.clip:
-            width = n.upper - n.lower
-            scale, offset = (scale / width, (offset - n.lower) / width) if width > 0 else (0.0, 0.0)
-        self.scale, self.offset = scale, offset
-
-    def apply(self, stored: npt.NDArray[Any], out: npt.NDArray[np.float32]) -> None:
-        """Put what the numbers mean into `out`, float32 of the same shape.
-
-        All steps but the last work on a part that stays in the cache: `out` is new memory, and is gone over once.
-        """
-        rows = max(1, SCALED_AT_ONCE // max(1, stored[:1].size))
-        for first in range(0, len(stored), rows):
-            self._apply(stored[first : first + rows], out[first : first + rows])
-
-    def _apply(self, stored: npt.NDArray[Any], out: npt.NDArray[np.float32]) -> None:
-        if stored.itemsize <= 2 or stored.dtype == np.float32:
-            part = stored.astype(np.float32)
-            if (self.scale, self.offset) != (1.0, 0.0):
-                part *= np.float32(self.scale)
-                part += np.float32(self.offset)
-        else:
-            part = (stored * self.scale + self.offset).astype(np.float32)
-        if self.clip:
-            np.clip(part, 0.0, 1.0, out=part)
-        out[...] = part
 
 
 def _mask_shape(image: SampleImage) -> tuple[int, ...]:

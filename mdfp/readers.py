@@ -4,6 +4,9 @@ Each reader has label layers of their own, and where the recipe asked for it a f
 them all. `Sample.readings` says what each of them says of every structure. A view is a sample as one of them sees it: the
 states and layers of that reader, and beside them everything that was not drawn by several.
 
+Who is asked at all, and in which order, is the choice of origins (`mdfp.origins`); readers are experts, what a rule makes of
+them is a consensus. Among those whose origin is asked:
+
 | asked for | what is taken |
 | --- | --- |
 | `reader="reader-2"`, or 2 | what the second reader of the case's files drew; where they drew, background is their no |
@@ -12,16 +15,22 @@ states and layers of that reader, and beside them everything that was not drawn 
 
 A sample that was not read by several is itself, whoever is asked for; where one of several has no label, what they would have
 drawn is unknown. Numbers of readers mean a place in the files of one case: reader 1 of two cases may be two persons.
+
+So `origins=["expert"]` leaves the consensus aside, and readers who differ differ; wherever both are among the origins the
+consensus stands for its readers, with the rank of a consensus. `reader="consensus", origins=["expert"]` asks nobody: unknown.
+Beside the chosen reader's word the labels that were not drawn by several are heard as of any sample: an expert's before a
+consensus, a model's where neither says anything.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 
 from mdfp.errors import UsageError
 from mdfp.labels import State
+from mdfp.origins import READER, View, checked, kind_of, preference, unknown, view
 from mdfp.sample import Reading, Sample, StructureState
 
 CONSENSUS = "consensus"
@@ -30,13 +39,13 @@ CONSENSUS = "consensus"
 Reader = str | int | None
 """`reader-<n>` or n, `consensus`, or None: see the table at the top."""
 
-_PREFIX = "reader-"
-_NUMBERED = re.compile(rf"{_PREFIX}[1-9][0-9]?")
+_NUMBERED = re.compile(rf"{READER}[1-9][0-9]?")
+_PRECEDENCE = (State.PRESENT, State.PARTIAL, State.ABSENT, State.MERGED, State.UNKNOWN)
 
 
 def reader_name(number: int) -> str:
     """Origin of what the reader of that number drew, from 1."""
-    return f"{_PREFIX}{number}"
+    return f"{READER}{number}"
 
 
 def fused_name(rule: str) -> str:
@@ -46,7 +55,7 @@ def fused_name(rule: str) -> str:
 
 def is_reader(name: str) -> bool:
     """Whether an origin is that of one of several readers."""
-    return name.startswith(_PREFIX)
+    return name.startswith(READER)
 
 
 def is_fused(name: str) -> bool:
@@ -54,56 +63,46 @@ def is_fused(name: str) -> bool:
     return name.startswith(f"{CONSENSUS}:")
 
 
-@dataclass(frozen=True)
-class View:
-    """A sample as one reader sees it.
-
-    Attributes:
-        record: with that reader's states.
-        layers: the label layers that belong to it; None: all.
-    """
-
-    record: Sample
-    layers: frozenset[str] | None
-
-
-def views(record: Sample, reader: Reader = None, layers: Collection[str] | None = None) -> tuple[View, ...]:
+def views(
+    record: Sample,
+    reader: Reader = None,
+    layers: Collection[str] | None = None,
+    origins: Sequence[str] | None = None,
+) -> tuple[View, ...]:
     """The views that an answer is made of: it is what all of them agree on. One, unless readers differ and none was chosen.
 
     Args:
         record: the sample.
-        reader: whose word to take.
+        reader: whose word to take, of several readers.
         layers: layers that were asked for by name: of readers those that have one of them.
+        origins: who is asked at all, in this order; default `mdfp.origins.ORDER`.
 
     Raises:
-        UsageError: not the name of a reader; or the consensus of readers of whom the corpus has none.
+        UsageError: not the name of a reader or an origin; or the consensus of readers of whom the corpus has none.
     """
-    name = check(reader)
+    name, order = check(reader), checked(origins)
     if not record.readings:
-        return (View(record, None),)
+        return (view(record, origins, layers),)
     groups: dict[tuple[str, str], list[Reading]] = {}
     for reading in record.readings:
         groups.setdefault((reading.image, reading.table), []).append(reading)
-    chosen = {key: _chosen(group, name, layers) for key, group in groups.items()}
-    if name is not None and not name.startswith(_PREFIX) and not all(chosen.values()):
-        names = sorted({r.reader for r in record.readings})
-        raise UsageError(
-            f"{record.key}: has the readers {', '.join(names)}, asked for {name!r}; a recipe with labels: {{readers: half}} "
-            "makes a consensus"
-        )
-    count = max((len(c) for c in chosen.values()), default=0) or 1
-    return tuple(
-        _view(record, groups, {key: c[min(n, len(c) - 1)] for key, c in chosen.items() if c}) for n in range(count)
-    )
+    if name is not None and not is_reader(name):
+        _check_fused(record, groups.values(), name)
+    chosen = [_chosen([r for r in g if kind_of(r.reader) in order], name, layers) for g in groups.values()]
+    found = []
+    for n in range(max([1, *map(len, chosen)])):
+        seen, own = _read_by(record, [c[min(n, len(c) - 1)] for c in chosen if c])
+        found.append(view(seen, origins, own if layers is None else own & set(layers)))
+    return tuple(found)
 
 
-def seen_by(record: Sample, reader: Reader) -> Sample:
-    """The sample's record with one reader's states; itself where none was chosen.
-
-    Raises:
-        UsageError: as `views`.
-    """
-    return record if reader is None else views(record, reader)[0].record
+def together(found: Sequence[View]) -> Sample:
+    """The record of one view; of several, of each structure the word of the first that drew it, or that says anything."""
+    first, *others = (v.record for v in found)
+    if not others:
+        return first
+    said = zip(*(r.structures for r in (first, *others)), strict=True)
+    return replace(first, structures=tuple(min(s, key=lambda e: _PRECEDENCE.index(e.state)) for s in said))
 
 
 def check(reader: Reader) -> str | None:
@@ -118,6 +117,15 @@ def check(reader: Reader) -> str | None:
     raise UsageError(f"reader: expected a number from 1, reader-<number> or {CONSENSUS}, found {reader!r}")
 
 
+def _check_fused(record: Sample, groups: Iterable[Sequence[Reading]], name: str) -> None:
+    if not all(_chosen(group, name, None) for group in groups):
+        names = sorted({r.reader for r in record.readings})
+        raise UsageError(
+            f"{record.key}: has the readers {', '.join(names)}, asked for {name!r}; a recipe with labels: {{readers: half}} "
+            "makes a consensus"
+        )
+
+
 def _chosen(group: Sequence[Reading], name: str | None, layers: Collection[str] | None) -> list[Reading]:
     if name is None and layers is not None:
         return [r for r in group if set(r.layers) & set(layers)]
@@ -127,39 +135,25 @@ def _chosen(group: Sequence[Reading], name: str | None, layers: Collection[str] 
     return fused if name == CONSENSUS else [r for r in group if r.reader == name]
 
 
-def _view(record: Sample, groups: dict[tuple[str, str], list[Reading]], taken: dict[tuple[str, str], Reading]) -> View:
-    states = {s.structure: s for s in record.structures}
-    every = {layer for group in groups.values() for reading in group for layer in reading.layers}
-    layers = {label.layer for label in record.labels} - every
-    for key, group in groups.items():
-        if key in taken:
-            states |= {s.structure: s for s in taken[key].structures}
-            layers |= set(taken[key].layers)
-        else:
-            own = {layer for reading in group for layer in reading.layers}
-            spoken = {s.structure for reading in group for s in reading.structures}
-            for name in spoken & set(states):
-                # What another label says of the structure stands; only the readers' own word is not asked for.
-                if states[name].layer in own or states[name].origin in {r.reader for r in group}:
-                    states[name] = _unknown(states[name])
-    seen = tuple(states[s.structure] for s in record.structures)
-    return View(replace(record, structures=seen), frozenset(layers))
+def _read_by(record: Sample, taken: Sequence[Reading]) -> tuple[Sample, frozenset[str]]:
+    """The record with the word of these readings and of no other, and the layers that belong to it.
 
-
-def _unknown(state: StructureState) -> StructureState:
-    return replace(
-        state,
-        state=State.UNKNOWN,
-        layer=None,
-        origin=None,
-        merged_into=None,
-        extent=None,
-        native_voxels=None,
-        stored_voxels=None,
-        native_mm3=None,
-        stored_mm3=None,
-        box=None,
-        blocks=(),
-        vanished=False,
-        outside_fraction=None,
-    )
+    What was not drawn by several readers stays beside it. A reading that is taken stands before labels of its kind.
+    """
+    of_readers = {layer for reading in record.readings for layer in reading.layers}
+    names = {reading.reader for reading in record.readings}
+    said: dict[str, list[StructureState]] = {}
+    for state in (s for reading in taken for s in reading.structures):
+        said.setdefault(state.structure, []).append(state)
+    for state in (*record.structures, *record.others):
+        if not (state.layer in of_readers or (state.layer is None and state.origin in names)):
+            said.setdefault(state.structure, []).append(state)
+    structures: list[StructureState] = []
+    others: list[StructureState] = []
+    for state in record.structures:
+        heard = [s for s in said.get(state.structure, ()) if s.state is not State.UNKNOWN]
+        word, *further = sorted(heard, key=preference) or [unknown(state)]
+        structures.append(word)
+        others += further
+    layers = {label.layer for label in record.labels} - of_readers | {n for reading in taken for n in reading.layers}
+    return replace(record, structures=tuple(structures), others=tuple(others)), frozenset(layers)

@@ -242,6 +242,9 @@ class Sample:
     readings: Annotated[tuple[Reading, ...], "what each of several readers says; empty where one label is all"] = field(
         default=(), metadata={SPARSE: True}
     )
+    others: Annotated[
+        tuple[StructureState, ...], "what further labels say of structures; `structures` has the word that is taken"
+    ] = field(default=(), metadata={SPARSE: True})
 
     def image(self, name: str | None = None) -> SampleImage:
         """The image of that name, or the only one.

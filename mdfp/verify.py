@@ -199,11 +199,10 @@ def _label_faults(corpus: Corpus, record: Sample, layer: str, array: npt.NDArray
     for value in np.flatnonzero(counts):
         if value and value not in values and value != IGNORE[array.dtype.name]:
             yield Fault(where, "value", "0, one of the palette, or ignore", f"{value} in {counts[value]} voxels")
-    states = {s.structure: s for s in record.structures}
-    for reading in record.readings:
-        if layer in reading.layers:
-            states |= {s.structure: s for s in reading.structures}
-    for state in states.values():
+    words = (*record.structures, *record.others, *(s for reading in record.readings for s in reading.structures))
+    here = tuple(dict.fromkeys(s for s in words if s.layer == layer))
+    spoken_of = {s.structure for s in here}
+    for state in (*here, *(s for s in record.structures if s.structure not in spoken_of)):
         found = int(counts[state.value]) if state.value < len(counts) else 0
         said = state.stored_voxels or 0 if state.layer == layer else 0
         if found != said:

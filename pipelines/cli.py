@@ -167,6 +167,27 @@ def inspect(
     guard(Call(console, resumable=False), action)
 
 
+@app.command()
+def labels(recipe: RecipeArg, as_json: JsonOpt = False) -> None:
+    """Show the label space of a recipe: which source annotates what, where they differ, what is proposed. Nothing is read.
+
+    Exits with 1 where a class would mean two things and the recipe does not say what holds: no plan is made then.
+    """
+    console = Console(as_json)
+
+    def action() -> None:
+        from pipelines import labels as labelling
+        from transforms.fusion.report import open_errors
+
+        fusion = labelling.of_recipe(recipe)
+        labelling.describe(fusion, console)
+        console.result(labelling.summary(fusion))
+        if open_errors(fusion):
+            raise typer.Exit(1)
+
+    guard(Call(console, resumable=False), action)
+
+
 @app.command(context_settings=BEAM)
 def inventory(
     context: typer.Context, recipe: RecipeArg, root: RootOpt = None, out: OutOpt = None,

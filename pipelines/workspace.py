@@ -222,8 +222,9 @@ def _check_space(recipe: Recipe, sources: Mapping[str, Source], recipe_path: Pat
     if recipe.labels.image_only:
         return
     annotated = {s for source in sources.values() for s in source.annotated()}
-    if not annotated and recipe.labels.space:
+    space = recipe.labels.space
+    if not annotated and space:
+        asked = ", ".join(space) if isinstance(space, tuple) else f"the {space.policy}"
         raise UsageError(
-            f"{recipe_path}: labels.space asks for {', '.join(recipe.labels.space)}, but no source has labels; "
-            "write labels: image_only"
+            f"{recipe_path}: labels.space asks for {asked}, but no source has labels; write labels: image_only"
         )

@@ -182,38 +182,73 @@ class Intensity(_Model):
         return data
 
 
-Fusion = Literal["keep", "union", "half", "majority", "intersection"]
+ReaderRule = Literal["keep", "union", "half", "majority", "intersection"]
 """How the labels of several readers become one; see `transforms.labels.readers`."""
+
+SpaceRule = Literal["union", "intersection", "coarse-to-fine"]
+"""How a label space follows from what the sources draw; see `transforms.fusion.space`."""
+
+Resolution = Literal["roll_up", "ignore", "drop", "keep"]
+"""What a recipe may decide about a conflict between sources; see `transforms.fusion.conflicts`."""
+
+
+class SpacePolicy(_Model):
+    """A label space derived from the sources."""
+
+    policy: SpaceRule = Field(description="union, intersection, or coarse-to-fine: the finest that all can express")
+    include: tuple[str, ...] = Field((), description="structures to have besides")
+    exclude: tuple[str, ...] = Field((), description="structures to leave out")
+
+    @field_validator("include", "exclude")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for structure in value:
+            ontology.load().check(structure, "label space")
+        return value
+
+    @model_validator(mode="after")
+    def _apart(self) -> SpacePolicy:
+        if both := set(self.include) & set(self.exclude):
+            raise ValueError(f"both included and excluded: {', '.join(sorted(both))}")
+        return self
 
 
 class Labels(_Model):
     """The label space readers get by default, and how labels are resampled."""
 
-    space: tuple[str, ...] = Field((), description="structures of the default view; all are stored anyway")
+    space: tuple[str, ...] | SpacePolicy = Field(
+        (), description="structures of the default view, or {policy: ...}; all are stored anyway"
+    )
+    resolve: dict[str, Resolution] = Field(
+        {}, description="conflict, as `python -m pipelines labels` names it -> roll_up, ignore, drop or keep"
+    )
     image_only: bool = Field(False, description="take images without labels")
     resample: Literal["vote", "nearest"] = Field("vote", description="coverage and vote, or nearest neighbour")
     thin: tuple[str, ...] = Field((), description="structures kept where any of their voxels falls: vessels")
     on_fault: Literal["reject", "image_only"] = Field("reject", description="a case whose label is faulty")
-    readers: Fusion = Field(
+    readers: ReaderRule = Field(
         "keep",
         description="of several readers every one is kept as a layer of its own; a rule adds the fused one: union (any), "
         "half (at least half of them), majority (more than half), intersection (all)",
     )
-
-    @model_serializer(mode="wrap")
-    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Left out where nothing is fused: plans of recipes without it read as they did.
-        content = handler(self)
-        return {k: v for k, v in content.items() if k != "readers" or v != "keep"}
 
     @model_validator(mode="before")
     @classmethod
     def _flat(cls, data: Any) -> Any:
         return {"image_only": True} if data == "image_only" else data
 
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Left out where nothing is fused or resolved: plans of such recipes read as they did.
+        content = handler(self)
+        silent = {"readers": "keep", "resolve": {}}
+        return {k: v for k, v in content.items() if k not in silent or v != silent[k]}
+
     @field_validator("space", "thin")
     @classmethod
-    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _known(cls, value: tuple[str, ...] | SpacePolicy) -> tuple[str, ...] | SpacePolicy:
+        if isinstance(value, SpacePolicy):
+            return value
         for structure in value:
             ontology.load().check(structure, "label space")
         if len(set(value)) != len(value):

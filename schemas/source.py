@@ -200,6 +200,11 @@ class DicomLayout(_Model):
             raise ValueError(f"marks.path {self.marks.path!r} lacks one of the fields {sorted(shared)} of the labels")
         return self
 
+    def tables(self) -> tuple[str, ...]:
+        """Names of the label tables that it draws with: of files, of segmentations, of marks."""
+        drawn = (entry.table for entry in (self.segmentations, self.marks) if entry is not None)
+        return tuple(dict.fromkeys((*(f.table for f in self.labels), *drawn)))
+
 
 class PairedLayout(_Model):
     """Images and labels joined by the fields of their paths. Images whose fields are equal belong to one case.
@@ -330,6 +335,13 @@ class LabelTable(_Model):
     )
     all_empty: Literal["absent", "unknown", "fault"] = Field("absent", description="what a mask of zeros means")
     origin: Origin = Field(description="who drew it")
+    includes: dict[str, tuple[str, ...]] = Field(
+        {},
+        description="structure -> what lies in it and is counted as it, where a fact says so: {kidney: [kidney_cyst]}",
+    )
+    excludes: dict[str, tuple[str, ...]] = Field(
+        {}, description="structure -> what lies in or at it and is left out of it, where a fact says so"
+    )
 
     @field_validator("values", "structures", "colours")
     @classmethod
@@ -338,6 +350,28 @@ class LabelTable(_Model):
             if structure != ontology.structures.BACKGROUND:
                 ontology.load().check(structure, f"value {key!r}")
         return table
+
+    @field_validator("includes", "excludes")
+    @classmethod
+    def _contents_known(cls, contents: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for structure, others in contents.items():
+            for other in others:
+                ontology.load().check(other, f"what {structure} holds")
+        return contents
+
+    @model_validator(mode="after")
+    def _contents_drawn(self) -> LabelTable:
+        for word in ("includes", "excludes"):
+            for structure in getattr(self, word):
+                if structure not in self.annotated():
+                    raise ValueError(
+                        f"{word}: speaks of {structure!r}{nearest(structure, self.annotated())}, which this table does "
+                        "not draw"
+                    )
+        for structure, others in self.includes.items():
+            if both := set(others) & set(self.excludes.get(structure, ())):
+                raise ValueError(f"{structure} both includes and excludes {', '.join(sorted(both))}")
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> LabelTable:
@@ -369,7 +403,7 @@ class LabelTable(_Model):
 
     @model_serializer(mode="wrap")
     def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without(handler(self), "colours", "ignore_colours", "threshold")
+        return _without(handler(self), "colours", "ignore_colours", "threshold", "includes", "excludes")
 
 
 class Source(_Model):

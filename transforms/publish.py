@@ -102,7 +102,7 @@ def assemble(
         environment=environment.fingerprint(plan.environment),
         patient_key=plan.patient_key,
         recipe=canonical.dumps(plan.recipe).decode(),
-        label_space=recipe.labels.space,
+        label_space=_label_space(plan, recipe),
         palette=plan.palette,
         relations=plan.relations,
         shards=tuple(shards),
@@ -116,7 +116,16 @@ def assemble(
         else (),
         sampling=views.sampling_of(recipe.sampling, census) if census else None,
         sites=census.sites.result() if census and census.sites else None,
+        fusion=plan.fusion,
     )
+
+
+def _label_space(plan: Plan, recipe: Recipe) -> tuple[str, ...]:
+    """What readers get who ask for nothing: the derived space; none, which is the whole palette, where none was asked for."""
+    wanted = recipe.labels
+    if plan.fusion is None:  # a plan of a version without
+        return wanted.space if isinstance(wanted.space, tuple) else ()
+    return plan.fusion.space if wanted.space or wanted.resolve else ()
 
 
 def index_entry(number: int, markers: Sequence[Marker]) -> IndexEntry:

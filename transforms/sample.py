@@ -173,6 +173,7 @@ class SampleMaker:
             done=tuple(done),
             warnings=tuple(warnings),
             readings=labels.readings,
+            others=labels.others,
         )
         check_invariants(record, self.recipe, self.palette)
         return record, {**images, **flats}, layers

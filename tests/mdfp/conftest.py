@@ -478,4 +478,5 @@ def golden():
         PALETTE=PALETTE,
         ABSENT=ABSENT,
         oblique=oblique,
+        structure_states=structure_states,
     )

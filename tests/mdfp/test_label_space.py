@@ -206,6 +206,13 @@ def test_both_sides_looked_for_is_the_whole_looked_for(hierarchy, sample_with):
     assert told(hierarchy, one, ["kidney"], ["background", "kidney_left"])[0] == [IGN, 1]
 
 
+def test_a_tumour_that_the_livers_mask_holds_is_nowhere_else(hierarchy, sample_with):
+    held = sample_with(liver="present", liver_tumour={"state": State.MERGED, "merged_into": "liver"})
+    assert told(hierarchy, held, ["liver_tumour"], ["liver", "background", "spleen"])[0] == [IGN, 0, 0]
+    silent = sample_with(liver="present")
+    assert told(hierarchy, silent, ["liver_tumour"], ["liver", "background"])[0] == [IGN, IGN]
+
+
 def test_all_lobes_looked_for_is_the_lung_looked_for(golden, sample_with):
     lobes = sample_with(lung_lower_lobe_left="present", lung_upper_lobe_left="present")
     hierarchy = Hierarchy(golden.entries(), golden.relations())

@@ -190,9 +190,14 @@ def test_another_way_to_make_voxels_is_refused(section, value, corpus, make_work
         plan(workspace, Selection(), console)
 
 
-def test_another_label_space_and_other_splits_are_no_other_corpus(corpus, make_workspace, console, recipe_of_ones_own):
+@pytest.mark.parametrize(
+    "view", [{"space": ["liver"]}, {"space": {"policy": "union"}, "resolve": {"kidney": "roll_up"}}]
+)
+def test_another_label_space_and_other_splits_are_no_other_corpus(
+    view, corpus, make_workspace, console, recipe_of_ones_own
+):
     content = yaml.safe_load(recipe_of_ones_own.read_text())
-    content["labels"]["space"] = ["liver"]
+    content["labels"] |= view
     content["splits"] = {"train": 1.0, "val": 0.0}
     recipe_of_ones_own.write_text(yaml.safe_dump(content))
     made = plan(make_workspace(corpus.folder, recipe=recipe_of_ones_own), Selection(), console)

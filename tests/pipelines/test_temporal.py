@@ -225,6 +225,11 @@ def test_a_mask_is_of_every_time_point(kept):
     box = (1, 2, 3, 9, 9, 11)
     np.testing.assert_array_equal(bold.classes(["liver"], box=(0, *box[:3], 1, *box[3:])), bold.label(box=box))
     assert bold.masks(["liver"]).shape == (1, 11, 13, 16)
+    np.testing.assert_array_equal(bold.multi_hot(["liver"]), still.multi_hot(["liver"]))
+    np.testing.assert_array_equal(
+        bold.multi_hot(["liver"], box=(0, *box[:3], 1, *box[3:])), still.multi_hot(["liver"], box=box)
+    )
+    np.testing.assert_array_equal(bold.marginal(["liver"]).target, still.marginal(["liver"]).target)
     (mine, theirs) = (next(s for s in x.record.structures if s.structure == "liver") for x in (bold, still))
     assert mine == theirs
     assert mine.state is State.PRESENT

@@ -9,6 +9,7 @@ import numpy as np
 
 from mdfp.geometry import Affine
 from mdfp.labels import State
+from mdfp.origins import DIRECT, preference
 from mdfp.sample import StructureState
 from schemas.ontology.structures import Ontology
 from transforms.labels import states
@@ -56,7 +57,9 @@ def account(
     stored_mm3 = voxel_mm3(image.grid.affine_ras)
     extent = stored_extent(label.box, image.canonical.shape_zyx, image.canonical.affine_ras, image.grid)
     result = []
-    for structure, statement in states.statements(palette.structures, looked, present, known).items():
+    for structure, statement in states.statements(
+        palette.structures, looked, present, known, part.table.includes
+    ).items():
         state = statement.state
         if state in (State.PRESENT, State.ABSENT) and label.partial:
             state = State.PARTIAL
@@ -117,21 +120,24 @@ def without_voxels(
 
 def combine(
     accounts: Sequence[tuple[str, Sequence[StructureState]]], palette: Palette
-) -> tuple[tuple[StructureState, ...], tuple[str, ...]]:
-    """One entry for each structure, and where labels contradict each other about its presence.
+) -> tuple[tuple[StructureState, ...], tuple[StructureState, ...], tuple[str, ...]]:
+    """One entry for each structure, what else was said, and where labels contradict each other about its presence.
 
-    The first label that looked for a structure decides; then the first in which it is merged; then it is unknown.
+    Of the labels that looked for a structure the one of the first origin (`mdfp.origins.ORDER`) decides, of equal origins
+    the first label; then the first in which it is merged; then it is unknown.
 
     Args:
         accounts: name of each label, and its entries in the palette's order.
         palette: the structures.
     """
     result: list[StructureState] = []
+    others: list[StructureState] = []
     warnings: list[str] = []
     for i, structure in enumerate(palette.structures):
         entries = [(name, entries[i]) for name, entries in accounts]
-        direct = [(n, e) for n, e in entries if e.state in (State.PRESENT, State.ABSENT, State.PARTIAL)]
-        merged = [(n, e) for n, e in entries if e.state == State.MERGED]
+        said = [(n, e) for n, e in entries if e.state != State.UNKNOWN]
+        said.sort(key=lambda named: preference(named[1]))
+        direct = [(n, e) for n, e in said if e.state in DIRECT]
         for name, entry in direct[1:]:
             first_name, first = direct[0]
             if {entry.state, first.state} == {State.PRESENT, State.ABSENT}:
@@ -139,9 +145,9 @@ def combine(
                     f"{structure}: {first.state} in {first_name} ({first.origin}), {entry.state} in {name} "
                     f"({entry.origin}); the first was kept"
                 )
-        chosen = [*direct, *merged, ("", without_voxels(structure, palette, State.UNKNOWN))]
-        result.append(chosen[0][1])
-    return tuple(result), tuple(warnings)
+        result.append(said[0][1] if said else without_voxels(structure, palette, State.UNKNOWN))
+        others += [e for _, e in said[1:]]
+    return tuple(result), tuple(others), tuple(warnings)
 
 
 def volume_warnings(entries: Sequence[StructureState], stored_voxel_mm3: float) -> list[str]:

@@ -41,6 +41,7 @@ class NormalisedLabels:
         done: what was done, step by step.
         warnings: what a user may want to look at.
         readings: what each of several readers says.
+        others: what further labels say of structures whose state another one decided.
     """
 
     layers: tuple[tuple[SampleLabel, npt.NDArray[Any]], ...]
@@ -48,6 +49,7 @@ class NormalisedLabels:
     done: tuple[str, ...]
     warnings: tuple[str, ...]
     readings: tuple[Reading, ...] = ()
+    others: tuple[StructureState, ...] = ()
 
 
 def normalise_labels(
@@ -59,9 +61,9 @@ def normalise_labels(
     """Remap, layer and resample the labels of one case, and say what is known of each structure.
 
     Each label keeps layers of its own: the first `base`, `overlap1`, …; further ones are named after their table. Of
-    several labels that speak of one structure the first to have looked for it decides its state; where they disagree
-    about its presence there is a warning. Without labels every state is unknown. Several readers of one image keep layers
-    of their own, and the recipe's rule may add one; `transforms.labels.readers` says what holds of their states.
+    several labels that speak of one structure the one of the first origin decides its state (`account.combine`); where they
+    disagree about its presence there is a warning. Without labels every state is unknown. Several readers of one image keep
+    layers of their own, and the recipe's rule may add one; `transforms.labels.readers` says what holds of their states.
 
     Memory: the stored layers, and of one label at a time what `read_part` needs; with a rule for readers a map of codes.
 
@@ -113,8 +115,8 @@ def normalise_labels(
         accounts.append((table, together))
         warnings += differing
         readings += group.readings(kept)
-    states, contradictions = combine(accounts, values)
-    return NormalisedLabels(tuple(stored), states, tuple(done), (*warnings, *contradictions), tuple(readings))
+    states, others, contradictions = combine(accounts, values)
+    return NormalisedLabels(tuple(stored), states, tuple(done), (*warnings, *contradictions), tuple(readings), others)
 
 
 def _store(

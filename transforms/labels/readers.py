@@ -29,7 +29,7 @@ from mdfp.labels import State
 from mdfp.readers import fused_name, is_fused
 from mdfp.sample import Reading, StructureState
 from schemas.ontology.structures import Ontology
-from schemas.recipe import Fusion
+from schemas.recipe import ReaderRule
 from transforms.labels import states
 from transforms.labels.coded import IGNORED, Coded, Members
 from transforms.labels.layers import lay_over
@@ -56,7 +56,7 @@ class Readers:
         rule: how their labels become one, or `keep`.
     """
 
-    rule: Fusion
+    rule: ReaderRule
     _first: tuple[LabelPart, LabelOnGrid] | None = None
     _coded: Coded | None = None
     _looked: set[str] = field(default_factory=set)

@@ -14,6 +14,7 @@ row that applies decides; nothing is inferred beyond it.
 | the same, all absent                                                                | absent               |
 | is a kind or a part of one that is present                                          | merged into it       |
 | is a kind or a part of one that is absent                                           | absent               |
+| is said to be held by one that is present, absent (`includes:` of the table)        | merged into it, absent |
 | anything else                                                                       | unknown              |
 
 *Looked for*: all that is checked (`looked_for: all`), nothing but what is drawn (`values_present`), or what the case's
@@ -21,7 +22,8 @@ row says (`per_case_table`, where it speaks). A mask of zeros under `all_empty: 
 
 *Made up of*: a left and a right one (`kidney` of `kidney_left` and `kidney_right`), and the lungs of their lobes. No
 other sum of parts is taken for the whole: a left atrium does not tell where the rest of the heart is. A lesion inside
-an organ that was drawn, but not looked for itself, is unknown and not merged: nobody can say whether it is in there.
+an organ that was drawn, but not looked for itself, is unknown and not merged: nobody can say whether it is in there, or was
+left out. Where a fact says that the organ's mask holds it, it is merged: it is nowhere else, if it is there at all.
 
 Where only a part of the image was looked at (a label smaller than its image), present and absent become `partial` with
 that extent; where some voxels are ignored, absent becomes `partial`, for the structure may be there.
@@ -31,6 +33,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from mdfp.hierarchy import WHOLES
 from mdfp.labels import State
@@ -76,7 +79,11 @@ def looked_for(
 
 
 def statements(
-    structures: Iterable[str], looked: frozenset[str], drawn: frozenset[str], known: Ontology
+    structures: Iterable[str],
+    looked: frozenset[str],
+    drawn: frozenset[str],
+    known: Ontology,
+    includes: Mapping[str, Iterable[str]] = MappingProxyType({}),
 ) -> dict[str, Statement]:
     """State of each structure, by the table at the top of this module.
 
@@ -85,8 +92,10 @@ def statements(
         looked: structures that were looked for, drawn ones among them.
         drawn: structures with voxels on the native grid.
         known: the ontology.
+        includes: structure -> what a fact says its mask holds.
     """
-    wider = {s: _wider(s, known) for s in structures}
+    held = {other: host for host, others in includes.items() for other in others}
+    wider = {s: (*_wider(s, known), *((held[s],) if s in held else ())) for s in structures}
     whole = {s: _direct(s, looked, drawn, known) for s in {*wider, *(w for ws in wider.values() for w in ws)}}
     return {s: _statement(s, ws, whole) for s, ws in wider.items()}
 

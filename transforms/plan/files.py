@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from mdfp import arrow, canonical
 from mdfp.errors import CorpusError
+from mdfp.fusion import Fusion
 from mdfp.manifest import PaletteEntry, Relation
 from schemas.case import Case, ObjectRecord, Reject
 from schemas.plan import Assignment, PlannedCase, ShardPlan
@@ -135,6 +136,8 @@ def read(store: CorpusStore, base: str) -> Plan:
     shards = tuple(arrow.from_table(ShardPlan, _table(store, f"{base}/shards.parquet")))
     rejects = tuple(arrow.from_table(Reject, _table(store, f"{base}/rejects.parquet")))
     rows = WorkFolder(store, base, len(shards))
+    if header.get("fusion") is not None:
+        header["fusion"] = arrow.from_dict(Fusion, header["fusion"])
     return Plan(**header, table=table, shards=shards, rejects=rejects, rows=rows)
 
 

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 
 from mdfp import arrow, canonical
 from mdfp.errors import UsageError
+from mdfp.fusion import Fusion
 from mdfp.manifest import PaletteEntry, Relation
 from schemas.case import Case, ObjectRecord, Reject
 from schemas.plan import Assignment, PlannedCase, ShardPlan
@@ -28,6 +29,7 @@ from schemas.reasons import Reason
 from schemas.recipe import Recipe
 from schemas.source import Source
 from transforms import environment
+from transforms.fusion.report import fuse, require_resolved
 from transforms.labels import palette as palettes
 from transforms.pixel_version import PIXEL_VERSION
 from transforms.plan import holes, identity, packing, splits, terms
@@ -74,6 +76,8 @@ class Plan:
     rows: CaseRows = field(compare=False)
     """The whole rows of at least the planned cases."""
     plan_id: str = field(default="")
+    fusion: Fusion | None = None
+    """How the label space follows from the sources: of the recipe and the sources alone, so not part of the id."""
 
     @property
     def planned(self) -> int:
@@ -144,6 +148,9 @@ class CaseRows(Protocol):
 PIXEL_SECTIONS = ("geometry", "intensity", "labels", "limits", "slices")
 """Parts of a recipe that reach voxels; they cannot change between generations of one corpus."""
 
+VIEW = ("space", "resolve")
+"""Parts of `labels:` that are a view: they never rewrite pixels."""
+
 
 def make_plan(
     recipe: Recipe,
@@ -203,6 +210,8 @@ def make_plan(
     packs = packing.pack(building, split_of, recipe.shards, key, _first_numbers(published))
     del candidates, building, split_of
 
+    fusion = fuse(recipe.labels, sources.values())
+    require_resolved(fusion)
     entries = _palette(recipe, sources, published)
     decided = _decided(table, cases, verdicts, places, packs, groups)
     del table, cases, verdicts, places  # a million of each
@@ -220,6 +229,7 @@ def make_plan(
         relations=palettes.relations(entries),
         table=decided,
         shards=(),
+        fusion=fusion,
         rejects=tuple(
             sorted(found.rejects, key=lambda r: (r.source, r.case_id or "", r.reason, r.detail, r.path or ""))
         ),
@@ -380,7 +390,7 @@ def _with_shards(plan: Plan, shards: Sequence[ShardPlan]) -> Plan:
 
 
 def _plan_id(plan: Plan, shards: str) -> str:
-    apart = ("table", "shards", "rows", "plan_id")
+    apart = ("table", "shards", "rows", "plan_id", "fusion")
     content = {f.name: getattr(plan, f.name) for f in dataclasses.fields(plan) if f.name not in apart}
     out = plan.table.filter(pc.is_null(plan.table["shard"])).select(
         ["case_id", "source", "group", "left_out", "detail"]
@@ -396,10 +406,14 @@ def _pixel_config(plan: Plan) -> dict[str, Any]:
     return {
         "pixel_version": plan.pixel_version,
         "environment": environment.fingerprint(plan.environment),
-        "recipe": {k: plan.recipe[k] for k in PIXEL_SECTIONS if k in plan.recipe},
+        "recipe": {k: _without_resolve(plan.recipe[k]) for k in PIXEL_SECTIONS if k in plan.recipe},
         "palette": plan.palette,
         "patient_key": plan.patient_key,
     }
+
+
+def _without_resolve(section: Any) -> Any:
+    return {k: v for k, v in section.items() if k != "resolve"} if isinstance(section, dict) else section
 
 
 def _selected(
@@ -475,7 +489,7 @@ def _check_continues(recipe: Recipe, patient_key: str, published: Published | No
 def _voxel_part(recipe: dict[str, Any], section: str) -> Any:
     content = recipe.get(section)
     if section == "labels" and isinstance(content, dict):
-        return {k: v for k, v in content.items() if k != "space"}  # a view: it never rewrites pixels
+        return {k: v for k, v in content.items() if k not in VIEW}
     return content
 
 

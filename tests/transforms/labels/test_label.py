@@ -243,6 +243,23 @@ def test_further_labels_keep_their_own_layers_and_the_first_decides(image: Make,
     assert result.warnings == ("liver: absent in reader-1 (expert), present in reader-2 (expert); the first was kept",)
 
 
+def test_of_several_origins_the_expert_decides_whichever_comes_first(image: Make, case_label: Make) -> None:
+    on = image()
+    drawn, empty = mask_of((ALL, ALL, slice(3))), np.zeros((5, 7, 9), np.uint8)
+
+    def part(array: Any, name: str, origin: str) -> LabelPart:
+        table = LabelTable(origin=origin, values={0: "background", 1: "liver"})
+        return LabelPart(case_label(name, origin), table, ((Volume(array, on.canonical.affine_ras), None),))
+
+    parts = [part(drawn, "pseudo", "pseudo"), part(drawn, "network", "model"), part(empty, "drawn", "expert")]
+    result = normalise_labels(parts, {"ct": on}, palettes.build(["liver"]), Labels())
+    assert (entry(result, "liver").state, entry(result, "liver").origin) == (State.ABSENT, "expert")
+    assert [(s.structure, s.state, s.origin) for s in result.others] == [
+        ("liver", State.PRESENT, "model"), ("liver", State.PRESENT, "pseudo")
+    ]  # fmt: skip
+    assert len(result.warnings) == 2
+
+
 def test_masks_are_read_one_at_a_time(image: Make, case_label: Make) -> None:
     on = image()
     log: list[str] = []

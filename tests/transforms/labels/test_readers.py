@@ -202,3 +202,18 @@ def test_one_reader_alone_is_the_consensus(read: Any) -> None:
     for rule in RULES:
         result = read([box(1)], readers=rule)
         np.testing.assert_array_equal(result.layers[-1][1], box(1))
+
+
+def test_a_model_beside_readers_is_another_word(case_label: Any, image: Any) -> None:
+    on, arrays = image(), {"reader-1": box(0), "reader-2": NONE, "model": box(2)}
+    parts = []
+    for origin, array in arrays.items():
+        table = NODULE.model_copy(update={"origin": "model"}) if origin == "model" else NODULE
+        label = replace(case_label(table=origin[:6]), origin=origin)
+        parts.append(LabelPart(label, table, ((Volume(array, on.canonical.affine_ras), None),)))
+    entries = palettes.build([*NODULE.annotated()])
+    for first, rule in (("reader-1", "keep"), ("consensus:union", "union")):
+        result = normalise_labels(parts[::-1], {"ct": on}, entries, Labels(readers=rule))
+        assert [s.origin for s in result.states] == [first]
+        assert [s.origin for s in result.others] == ["model"]
+        assert "model" not in {r.reader for r in result.readings}

@@ -56,6 +56,15 @@ def test_parts_that_are_not_the_whole_leave_it_unknown() -> None:
     assert say("tumour_unspecified", ["liver_tumour"], ["liver_tumour"]) == UNKNOWN
 
 
+def test_what_a_fact_says_that_a_mask_holds_is_merged_into_it() -> None:
+    def say(drawn: frozenset[str]) -> Statement:
+        looked, holds = frozenset({"liver"}), {"liver": ("liver_tumour",)}
+        return statements(["liver_tumour"], looked, drawn, KNOWN, holds)["liver_tumour"]
+
+    assert say(frozenset({"liver"})) == merged("liver")
+    assert say(frozenset()) == ABSENT
+
+
 def test_a_kind_or_part_of_what_is_present_is_merged_into_it() -> None:
     assert say("kidney_left", ["kidney"], ["kidney"]) == merged("kidney")
     assert say("lung_upper_lobe_left", ["lung_left"], ["lung_left"]) == merged("lung_left")

@@ -76,6 +76,37 @@ def test_what_does_not_reach_voxels_keeps_the_fingerprints(make_tiny_plan):
     assert [s.cases for s in first.shards] == [s.cases for s in other.shards]
 
 
+def drawing(source, **more):
+    """The source with another label table."""
+    table = source.labels["organs"].model_dump() | more
+    return type(source).model_validate(source.model_dump() | {"labels": {"organs": table}})
+
+
+def test_a_resolution_is_part_of_the_plan_and_of_no_fingerprint(make_recipe, sources, make_inventory):
+    tumour = {"values": {0: "background", 1: "liver", 2: "liver_tumour"}}
+    two = {"a": drawing(sources["a"], **tumour), "b": sources["b"]}
+    union = {"space": {"policy": "union"}}
+    open_, decided = (
+        make_plan(make_recipe(labels={**union, **more}), two, make_inventory(), None)
+        for more in ({}, {"resolve": {"liver+liver_tumour": "roll_up"}})
+    )
+    assert open_.fusion.space == ("liver", "liver_tumour", "spleen")
+    assert decided.fusion.space == ("liver", "spleen")
+    assert [s.fingerprint for s in open_.shards] == [s.fingerprint for s in decided.shards]
+    assert open_.plan_id != decided.plan_id
+
+
+def test_a_class_that_means_two_things_is_not_planned(make_recipe, sources, make_inventory):
+    two = {
+        "a": drawing(sources["a"], values={0: "background", 1: "liver", 2: "liver_tumour"}),
+        "b": drawing(sources["b"], excludes={"liver": ["liver_tumour"]}),
+    }
+    with pytest.raises(
+        UsageError, match=r"do not mean the same by 1 of the classes:\n.*\n.*\n.*\n.*liver_tumour: keep"
+    ):
+        make_plan(make_recipe(), two, make_inventory(), None)
+
+
 def test_another_environment_or_pixel_version_is_another_fingerprint(make_tiny_plan, monkeypatch):
     first = make_tiny_plan()
     now = environment.locked()
