@@ -6,7 +6,7 @@ import datetime
 import math
 import struct
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any, Protocol
 
 from pydicom.dataset import Dataset
@@ -58,11 +58,14 @@ def text(ds: Attributes, key: str | int) -> str | None:
 
 
 def texts(ds: Attributes, key: str | int) -> tuple[str, ...]:
-    """All its values as text."""
+    """All its values as text, whatever their VR; bytes of an unknown one are read as ASCII."""
     value = raw(ds, key)
+    if isinstance(value, bytes):
+        decoded = value.decode("ascii", errors="replace").strip("\0 ")
+        value = decoded.split("\\") if decoded else None
     if value is None or isinstance(value, str):
         return (value,) if value else ()
-    return tuple(str(v).strip() for v in value)
+    return tuple(str(v).strip() for v in (value if isinstance(value, Iterable) else (value,)))
 
 
 def numbers(ds: Attributes, key: str | int, count: int) -> tuple[float, ...] | None:
