@@ -130,7 +130,7 @@ def test_what_is_new_in_one_source_costs_no_header_of_another(daily, newcomers, 
     bucket, _, job = daily
     shutil.copytree(newcomers[0], bucket.folder / SOURCE / newcomers[0].name)
     read = Counter()
-    for name in ("inventory_case", "read_header"):
+    for name in ("inventory_moments", "read_header"):
         original = getattr(take_inventory, name)
 
         def counting(files, *words, _original=original, **more):
