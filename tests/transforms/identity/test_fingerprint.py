@@ -6,12 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from examples.phantom.variations import ORIENTATIONS, VARIATIONS, cropped, respaced, revalued, turned
+from mdfp.sample import Acquisition
+from schemas.case import ArrayHeader, CaseImage
+from schemas.recipe import Recipe
 from transforms.flat import Flat
 from transforms.identity.align import likeness, prepare
 from transforms.identity.fingerprint import CODE_BITS, fingerprint
 from transforms.identity.matching import RADIUS
 from transforms.identity.thumbnail import CELLS, thumbnail
-from transforms.volume import Volume
+from transforms.normalise.image import normalise_image
+from transforms.volume import TemporalVolume, Volume
 
 SURVIVED = [
     name
@@ -190,3 +194,18 @@ def test_a_picture_has_the_exact_hash_alone():
 
 def test_there_are_forty_eight_orientations():
     assert len(set(ORIENTATIONS)) == 48
+
+
+def test_an_image_over_time_is_known_by_its_voxels_alone():
+    moments = np.random.default_rng(5).integers(0, 900, (3, 6, 8, 10)).astype(np.int16)
+    affine = np.diag([2.0, 2.0, 3.0, 1.0])
+    header = ArrayHeader(
+        "mr", "nifti", "tzyx", moments.shape, (2.0, 2.0, 3.0), "RAS", None, 0.0, "int16", 1.0, 0.0, None, "temporal", 0
+    )
+    recipe = Recipe.model_validate({"corpus": "c", "out": "-", "sources": [{"id": "s"}], "terms": {"accept": []}})
+    stored = normalise_image(TemporalVolume(moments, affine, "axis"), CaseImage(header, "MR", Acquisition()), recipe)
+    found = fingerprint(TemporalVolume(moments, affine, "axis"))
+    assert (found.content_hash, found.thumbnail, found.code) == (stored.record.content_hash, None, None)
+    flipped = affine @ np.array([[-1.0, 0, 0, 9], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    assert fingerprint(TemporalVolume(moments[..., ::-1], flipped, "axis")).content_hash == found.content_hash
+    assert fingerprint(TemporalVolume(moments[::-1], affine, "axis")).content_hash != found.content_hash
