@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 from mdfp.manifest import Manifest
 
-_DOI = re.compile(r"\b(10\.\d{4,9}/[^\s\"<>{}]+)")  # the form that Crossref recommends to look for
+_DOI = re.compile(r"\b(10\.\d{4,9}/[^\s\"<>{}\\]+)")  # the form that Crossref recommends to look for
 _ARXIV = re.compile(r"arxiv\.org/(?:abs|pdf)/(\d{4}\.\d{4,5}|[a-z-]+/\d{7})", re.IGNORECASE)
-_URL = re.compile(r"https?://[^\s{}]+")
+_URL = re.compile(r"https?://[^\s{}\\]+")
 _SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import pyarrow.parquet as pq
 
@@ -79,6 +80,7 @@ class Outcome:
     shards: dict[str, str]
 
 
+@mock.patch.dict(os.environ, {"MDFP_PATIENT_KEY": KEY})
 def run(inputs: Sequence[Input], folder: Path) -> Outcome:
     """Inventory, plan and build of inputs, in this process.
 
@@ -86,7 +88,6 @@ def run(inputs: Sequence[Input], folder: Path) -> Outcome:
         inputs: what lies in the sources.
         folder: an empty one, for raw files and corpus.
     """
-    os.environ["MDFP_PATIENT_KEY"] = KEY
     for i in inputs:
         for path, data in i.files.items():
             file = folder / "raw" / i.source / path

@@ -156,8 +156,8 @@ class FakeMaker:
     recipe: Recipe
     sources: Mapping[str, Source]
 
-    def make(self, fetched: FetchedCase, assignment: Assignment) -> MadeSample:
-        """The sample, of two members.
+    def samples(self, fetched: FetchedCase, assignment: Assignment) -> Iterator[MadeSample]:
+        """The one sample, of two members.
 
         Raises:
             Rejected: the file is the broken one.
@@ -184,10 +184,11 @@ class FakeMaker:
             labels=(), structures=(), annotations=(), texts=(), members=(), findings=(), done=(), warnings=(),
         )  # fmt: skip
         data = payload(content, code_version()) + noise()
-        return MadeSample(
-            record,
-            (Payload(f"{record.key}.bin", "image", "ct", data), Payload(f"{record.key}.txt", "text", "note", data[:9])),
+        payloads = (
+            Payload(f"{record.key}.bin", "image", "ct", data),
+            Payload(f"{record.key}.txt", "text", "note", data[:9]),
         )
+        return iter([MadeSample(record, payloads)])
 
 
 _code = SimpleNamespace(version=PIXEL_VERSION, noise=b"")

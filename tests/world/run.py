@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import pyarrow.parquet as pq
 
@@ -100,9 +101,9 @@ class Result:
         return [text for text, missed in checks.items() if missed]
 
 
+@mock.patch.dict(os.environ, {"MDFP_PATIENT_KEY": KEY})
 def run(folder: Path, sources: Sequence[WorldSource], *, patients: int, shared: int, workers: int = 1) -> Result:
     """Generate a world below a folder, and run it whole: inventory, fingerprint, plan, build, publish, compare."""
-    os.environ["MDFP_PATIENT_KEY"] = KEY
     clock, seconds = time.monotonic(), {}
 
     def lap(stage: str) -> None:
