@@ -118,7 +118,10 @@ def build(workspace: Workspace, plan: Plan, engine: Engine, options: BuildOption
         twins = duplicates.resolve(earlier, fresh)
         if not twins:
             break
-        console.remark(f"{len(twins)} samples have the pixels of another one; building their shards again without them")
+        found = "1 sample has" if len(twins) == 1 else f"{len(twins)} samples have"
+        console.remark(
+            f"{found} the pixels of another one; building the shards again without {'it' if len(twins) == 1 else 'them'}"
+        )
         plan = planner.revise(plan, twins)
         watch = watch.also(workspace.corpus, files.folder(plan))  # before others can see the plan, and cancel it
         files.write(plan, workspace.corpus)
