@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from mdfp.menu import Menu
 from pipelines.console import Console, megabytes
 from pipelines.guard import Call, guard
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="catalog",
+    cls=Menu,
     help="Look into the catalog of public data sets: search it, count it, export it, ask it in SQL (docs/datasets.md).",
     no_args_is_help=True,
     rich_markup_mode=None,
