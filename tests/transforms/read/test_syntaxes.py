@@ -178,6 +178,7 @@ class TestDeflated:
 BREAKING_OFF = [
     ("JPEG baseline", uid.JPEGBaseline8Bit, jpeg(level=95), 8),
     ("JPEG extended", uid.JPEGExtended12Bit, jpeg(level=95), 8),
+    ("JPEG extended 12", uid.JPEGExtended12Bit, jpeg(level=95, bitspersample=12), 12),
     *((f"JPEG lossless {b}, predictor {p}", uid.JPEGLossless, ljpeg(p), b) for b in (8, 16) for p in (1, 7)),
     ("JPEG-LS", uid.JPEGLSLossless, lambda a: imagecodecs.jpegls_encode(a, level=0), 8),
     ("JPEG-LS 16", uid.JPEGLSLossless, lambda a: imagecodecs.jpegls_encode(a, level=0), 16),
