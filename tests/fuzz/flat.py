@@ -127,7 +127,9 @@ def _tiff() -> list[bytes]:
     from PIL import Image
 
     result = []
-    for pixels, compression in ((_grey(), "raw"), (_rgb(), "tiff_lzw"), (_grey(), "tiff_adobe_deflate")):
+    for pixels, compression in (
+        (_grey(), "raw"), (_rgb(), "tiff_lzw"), (_grey(), "tiff_adobe_deflate"), (_rgb(), "jpeg"),
+    ):  # fmt: skip
         buffer = io.BytesIO()
         Image.fromarray(pixels).save(buffer, "TIFF", compression=compression)
         result.append(buffer.getvalue())

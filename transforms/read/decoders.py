@@ -22,7 +22,7 @@ from pydicom.encaps import generate_frames
 from pydicom.pixels import get_decoder, pixel_array
 
 from schemas.reasons import Reason
-from transforms.read import values
+from transforms.read import tiff_jpeg, values
 from transforms.read.jpeg_scans import check_scans
 from transforms.rejected import Rejected
 
@@ -181,9 +181,13 @@ def png(data: bytes) -> npt.NDArray[Any]:
 def tiff(data: bytes) -> npt.NDArray[Any]:
     """Pixels (y, x) or (y, x, c) of the first page of a TIFF file, as stored.
 
+    libtiff makes something of a JPEG strip that breaks off, so each is looked at as a JPEG file is.
+
     Raises:
-        Rejected: UNREADABLE.
+        Rejected: UNREADABLE; TRUNCATED, a JPEG stream in it.
     """
+    for stream in tiff_jpeg.streams(data):
+        _check_jpeg(stream)
     read = partial(imagecodecs.tiff_decode, index=0, asrgb=False)
     return _picture(read, data, "the TIFF strips cannot be decoded, or are cut short")
 
