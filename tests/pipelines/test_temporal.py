@@ -35,6 +35,7 @@ from transforms.plan.planner import Selection
 TIMES, SHAPE_XYZ = 5, (16, 13, 11)
 AFFINE = np.array([[-2.0, 0, 0, 15], [0, 2.0, 0, -9], [0, 0, 3.0, 4], [0, 0, 0, 1]])
 MOMENTS, SLICES = 4, 3
+SECONDS = (0, 2, 5, 11)  # of the moments
 QUIET = Console(quiet=True, as_json=True)
 CHECKOUT = Path(__file__).parents[2]
 
@@ -83,6 +84,7 @@ def write_slice(path: Path, t: int, z: int) -> None:
     ds.SOPClassUID, ds.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
     ds.PatientID, ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.FrameOfReferenceUID = "P1", "9.1", "9.2", "9.3"
     ds.Modality, ds.InstanceNumber, ds.TemporalPositionIdentifier = "MR", t * SLICES + z + 1, t + 1
+    ds.AcquisitionTime = f"1200{SECONDS[t]:02}"
     ds.ImageType, ds.ImagePositionPatient = ["ORIGINAL", "PRIMARY"], [1, 2, 4.0 * z]
     ds.ImageOrientationPatient, ds.PixelSpacing, ds.SliceThickness = [1, 0, 0, 0, 1, 0], [1.5, 1.25], 4
     ds.Rows, ds.Columns, ds.SamplesPerPixel, ds.PhotometricInterpretation = 8, 6, 1, "MONOCHROME2"
@@ -191,7 +193,10 @@ def test_kept_images_have_their_voxels_and_their_place(kept):
     dicom = kept.sample("over-dicom-scan")
     expected = np.array([[slice_pixels(t, z)[::-1, ::-1] for z in range(SLICES)] for t in range(MOMENTS)])
     np.testing.assert_array_equal(dicom.image(values="stored"), expected)
-    assert [f.code for f in dicom.record.findings] == ["temporal"]
+    assert [f.code for f in dicom.record.findings] == ["temporal", "irregular_times"]
+    assert dicom.record.image().times_ms == tuple(1000.0 * s for s in SECONDS)
+    assert dicom.annotations(name="frame_time") == ()
+    assert record.times_ms is None
     assert kept.sample("over-nifti-still").record.image().axes == "zyx"
 
 

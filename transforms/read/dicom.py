@@ -79,7 +79,9 @@ _KEYWORDS = (
     "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "NumberOfFrames", "RescaleSlope", "RescaleIntercept",
     "ModalityLUTSequence", "PixelPaddingValue", "BodyPartExamined", "ImageLaterality", "Laterality", "Manufacturer",
     "ManufacturerModelName", "MagneticFieldStrength", "KVP", "ConvolutionKernel", "SpacingBetweenSlices",
-    "LossyImageCompression", "BurnedInAnnotation", *pet.KEYWORDS, *functional_groups.KEYWORDS,
+    "LossyImageCompression", "BurnedInAnnotation", "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime",
+    "TemporalResolution", "RepetitionTime", "ScanningSequence", "SequenceVariant", "MRAcquisitionType",
+    *pet.KEYWORDS, *functional_groups.KEYWORDS,
 )  # fmt: skip
 _TAGS: list[Any] = [*map(tag_for_keyword, _KEYWORDS), *pet.PRIVATE_TAGS, *csa.PRIVATE_TAGS]
 _SCANNER = Scanner(_KEYWORDS, lambda found: found.get("Modality") == "PT" or "MOSAIC" in (found.get("ImageType") or ()))
@@ -115,6 +117,11 @@ class Instance:
         tiles: for a slice of a mosaic: tiles along an edge of the picture.
         stack_id: for a frame: StackID.
         diffusion_direction: for a frame: DiffusionGradientOrientation.
+        acquired: when it was taken, as text of a DT value; of the day of the year 1 where only the time is said.
+        time_offset_s: for a frame: TemporalPositionTimeOffset.
+        temporal_resolution: TemporalResolution, ms between time points.
+        repetition_time: RepetitionTime, ms.
+        volume_a_repetition: echo-planar slices that are all taken within one repetition.
     """
 
     path: str
@@ -173,6 +180,11 @@ class Instance:
     stack_id: str | None = None
     diffusion_direction: tuple[float, float, float] | None = None
     burned_in: bool = False
+    acquired: str | None = None
+    time_offset_s: float | None = None
+    temporal_resolution: float | None = None
+    repetition_time: float | None = None
+    volume_a_repetition: bool = False
 
     @property
     def dtype(self) -> np.dtype:
@@ -369,6 +381,10 @@ def open_instance(data: Bytes, *, path: str, file_bytes: int) -> Opened:
         mosaic=csa.mosaic_of(ds) if "MOSAIC" in image_type else None,
         frames=functional_groups.frames_of(ds) if sop_class in _ENHANCED or frames > 1 else (),
         burned_in=values.text(ds, "BurnedInAnnotation") == "YES",
+        acquired=_acquired(ds),
+        temporal_resolution=values.number(ds, "TemporalResolution"),
+        repetition_time=values.number(ds, "RepetitionTime"),
+        volume_a_repetition="MOSAIC" in image_type or _single_shot(ds),
     )
     return Opened(instance, syntax, pixel_offset, pixel_length)
 
@@ -530,6 +546,20 @@ def _photometric(value: str | None) -> str:
     if value is None:
         return "MONOCHROME2"
     return value if value in terms.PHOTOMETRIC else "UNKNOWN"
+
+
+def _acquired(ds: Attributes) -> str | None:
+    """When an instance was taken, as one text; for differences, so a day that is not said is any."""
+    if (told := values.text(ds, "AcquisitionDateTime")) is not None:
+        return told
+    time, date = values.text(ds, "AcquisitionTime"), values.text(ds, "AcquisitionDate") or "00010101"
+    return None if time is None else date.replace(".", "") + time.replace(":", "")
+
+
+def _single_shot(ds: Attributes) -> bool:
+    """Whether slices are echo-planar, each of one excitation: not segmented k-space, not 3D (PS3.3 C.8.3.1)."""
+    echo_planar = "EP" in values.texts(ds, "ScanningSequence") and "SK" not in values.texts(ds, "SequenceVariant")
+    return echo_planar and values.text(ds, "MRAcquisitionType") == "2D"
 
 
 def _age_years(text: str | None) -> float | None:

@@ -62,6 +62,11 @@ def time_points(prefix: bytes) -> int:
     return parse_header(prefix[:HEADER_PREFIX_BYTES]).time_points
 
 
+def step_ms(prefix: bytes) -> float | None:
+    """Milliseconds between the time points of a file; None where it does not say. Arguments and faults as `time_points`."""
+    return parse_header(prefix[:HEADER_PREFIX_BYTES]).step_ms
+
+
 def header(
     prefix: bytes,
     *,

@@ -149,7 +149,10 @@ def _kept(slices: Sequence[Instance], name: str, left_out: int, among: str, suv:
     volume = _volume(found.stacks, name, left_out, among, suv)
     header = over_time(volume.header, len(found.stacks))
     detail = f"{len(found.stacks)} time points of {len(found.stacks[0].slots)} slices, by {found.ordered_by}"
-    findings = (*volume.findings, Finding("temporal", name, detail))
+    times = found.times
+    findings = (*volume.findings, Finding("temporal", name, detail if times is None else f"{detail}, {times.told}"))
+    if times is not None and times.step_ms is None:
+        findings += (Finding("irregular_times", name, f"{len(found.stacks)} time points, {times.told}"),)
     return replace(volume, header=header, findings=findings, verdict=header.verdict)
 
 
