@@ -30,7 +30,9 @@ from pipelines.inventory import read_inventory, take_inventory
 from pipelines.runner import Engine
 from pipelines.workspace import open_workspace
 from schemas.reasons import Reason
+from transforms import shared_files
 from transforms.plan.planner import Selection
+from transforms.read import inflate
 
 TIMES, SHAPE_XYZ = 5, (16, 13, 11)
 AFFINE = np.array([[-2.0, 0, 0, 15], [0, 2.0, 0, -9], [0, 0, 3.0, 4], [0, 0, 0, 1]])
@@ -338,6 +340,31 @@ def test_split_time_points_are_cases_of_one_patient(split, kept):
             np.testing.assert_array_equal(moment.affine(), kept.sample(whole).affine())
     told = [f.detail for f in split.sample("over-nifti-bold-t002").record.findings if f.code == "temporal"]
     assert told == [f"time point 3 of {TIMES}"]
+
+
+def test_a_file_that_is_split_is_read_and_inflated_once_in_a_process(raw, split, tmp_path, monkeypatch):
+    inflated: Counter[int] = Counter()
+
+    def counted(data, **more):
+        inflated[len(data)] += 1
+        return gunzip(data, **more)
+
+    gunzip = inflate.gunzip
+    monkeypatch.setattr(inflate, "gunzip", counted)
+    again = build(raw, tmp_path / "again", "again", temporal="split")
+    once = {(raw / "nifti" / f"{case}.nii.gz").stat().st_size for case in ("bold", "pair")}
+    assert len(once) == 2, "files of one size cannot be told apart"
+    assert all(inflated[size] == 1 for size in once)
+
+    def shards(corpus: mdfp.Corpus) -> list[tuple[str, str]]:
+        return sorted((s.path, s.sha256) for s in corpus.manifest.shards)
+
+    assert shards(again) == shards(split)
+    inflated.clear()
+    monkeypatch.setattr(shared_files.SharedFiles, "get", lambda self, record: None)
+    alone = build(raw, tmp_path / "alone", "alone", temporal="split")
+    assert all(inflated[size] == TIMES for size in once)
+    assert shards(alone) == shards(split)
 
 
 def test_the_report_counts_and_draws_them(kept):
