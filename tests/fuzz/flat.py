@@ -8,8 +8,8 @@ from collections.abc import Callable
 import imagecodecs
 import numpy as np
 
+from schemas.label_table import LabelTable
 from schemas.recipe import Limits
-from schemas.source import LabelTable
 from transforms.labels.pixels import numbers
 from transforms.read import array, flat, mask, nifti, raster, video
 from transforms.read.array import Blob

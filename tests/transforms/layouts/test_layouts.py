@@ -73,7 +73,7 @@ class TestRegistry:
     def test_the_kinds_of_the_schema_are_the_kinds_that_can_be_read(self):
         from typing import get_args
 
-        from schemas.source import LayoutKind
+        from schemas.layouts import LayoutKind
 
         assert set(layouts.kinds()) == set(get_args(LayoutKind))
 
