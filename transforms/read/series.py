@@ -327,7 +327,7 @@ def read(files: Sequence[tuple[str, Bytes]], header: ArrayHeader, limits: Limits
         limits: what an array may cost.
 
     Raises:
-        Rejected: CONFLICTING_SLICES, slices at one position differ; TRUNCATED, UNREADABLE, … as `dicom.pixels` does;
+        Rejected: CONFLICTING_SLICES, slices at one position differ; TRUNCATED, UNREADABLE, … as `dicom_pixels.pixels` does;
             SOURCE_CHANGED, the instances are no longer the volume the inventory saw; TOO_LARGE; NO_SUV.
     """
     objects = Objects(files, limits)
