@@ -7,9 +7,12 @@ import sys
 import zlib
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pyarrow as pa
 import pydicom
 import pytest
 import yaml
@@ -27,6 +30,7 @@ from pipelines.build import BuildOptions
 from pipelines.console import Console
 from pipelines.gate import GateError
 from pipelines.inventory import read_inventory, take_inventory
+from pipelines.plan import peak_bytes
 from pipelines.runner import Engine
 from pipelines.workspace import open_workspace
 from schemas.reasons import Reason
@@ -365,6 +369,22 @@ def test_a_file_that_is_split_is_read_and_inflated_once_in_a_process(raw, split,
     alone = build(raw, tmp_path / "alone", "alone", temporal="split")
     assert all(inflated[size] == TIMES for size in once)
     assert shards(alone) == shards(split)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "more"),
+    [
+        ({"sources": [{"id": "a"}]}, 0),
+        ({"temporal": "keep", "sources": [{"id": "a"}]}, 0),
+        ({"temporal": "split", "sources": [{"id": "a"}]}, shared_files.SHARED_BYTES),
+        ({"sources": [{"id": "a"}, {"id": "b", "temporal": "split"}]}, shared_files.SHARED_BYTES),
+    ],
+)
+def test_memory_of_a_worker_counts_the_files_it_keeps(recipe, more):
+    def planned(recipe: dict) -> Any:
+        return SimpleNamespace(recipe=recipe, placed=pa.table({"voxels": [1000, 5000]}))
+
+    assert peak_bytes(planned(recipe)) == peak_bytes(planned({"sources": []})) + more
 
 
 def test_the_report_counts_and_draws_them(kept):
