@@ -8,7 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from catalog import sources
-from schemas.source import DicomLayout, LabelTable, PairedLayout, PerStructureLayout, Source
+from schemas.label_table import LabelTable
+from schemas.layouts import DicomLayout, PairedLayout, PerStructureLayout
+from schemas.source import Source
 from schemas.table_layout import FoldersLayout, TableLayout
 
 PAGE = Path(__file__).parent.parent / "docs" / "catalog.md"

@@ -20,6 +20,7 @@ from transforms.plan import files, planner
 from transforms.plan.history import load_holes
 from transforms.plan.planner import Plan, Selection
 from transforms.plan.published import load as load_published
+from transforms.shared_files import SHARED_BYTES
 from transforms.views import changed
 
 MEMORY_FACTOR = 6
@@ -135,8 +136,14 @@ def cost(made: Plan, workers: int) -> str:
 
 
 def peak_bytes(made: Plan) -> int:
-    """Memory a worker needs for the largest case, roughly, with the interpreter and its libraries."""
-    return 300_000_000 + MEMORY_FACTOR * int(pc.max(made.placed["voxels"]).as_py() or 0)
+    """Memory a worker needs for the largest case, roughly, with the interpreter and its libraries.
+
+    Where files are split into time points, with those that it keeps for the next of them.
+    """
+    recipe = made.recipe
+    split = "split" in {recipe.get("temporal"), *(s.get("temporal") for s in recipe.get("sources", ()))}
+    kept = SHARED_BYTES if split else 0
+    return 300_000_000 + kept + MEMORY_FACTOR * int(pc.max(made.placed["voxels"]).as_py() or 0)
 
 
 def summary(made: Plan) -> dict[str, object]:

@@ -33,6 +33,7 @@ from transforms.plan.files import ShardWork
 from transforms.rejected import Rejected
 from transforms.rows import made_digest, write_rows
 from transforms.sample import MadeSample, SampleMaker
+from transforms.shared_files import SharedFiles
 from transforms.store import CorpusStore, SourceStore
 
 PREFETCH_BYTES = 512 << 20
@@ -56,6 +57,7 @@ class ShardBuilder:
         any_version: see `fetch_case`.
         on_case: called after every case, for a progress display.
         observer: told of what happens, for telemetry and logs.
+        shared: files of which several cases are made.
     """
 
     maker: SampleMaker
@@ -66,6 +68,7 @@ class ShardBuilder:
     any_version: bool = False
     on_case: Callable[[], None] = lambda: None
     observer: Observer = field(default_factory=Observer)
+    shared: SharedFiles = field(default_factory=SharedFiles, compare=False)
 
     def build(self, work: ShardWork) -> tuple[Marker, bool]:
         """Build and commit a shard, or find that it is there already.
@@ -132,7 +135,8 @@ class ShardBuilder:
         holes: list[Reject] = []
         with file.open("xb") as stream, ThreadPoolExecutor(1) as fetcher:
             tar = TarWriter(stream)
-            for case, fetched in self._fetched(work, fetcher):
+            self.shared.begin(work.cases, work.objects)
+            for number, (case, fetched) in enumerate(self._fetched(work, fetcher)):
                 if isinstance(fetched, Reject):
                     holes.append(fetched)
                     self.observer.hole(work, case.case_id, fetched.reason)
@@ -143,6 +147,7 @@ class ShardBuilder:
                     except Rejected as verdict:
                         holes.append(_hole(case, verdict.reason, verdict.detail))
                         self.observer.hole(work, case.case_id, verdict.reason)
+                self.shared.done(number)
                 self.on_case()
             sha256, size = tar.finish()
         self._recount(file, samples)
@@ -180,7 +185,9 @@ class ShardBuilder:
             if deferred.is_deferred(case):
                 source, recipe = self.maker.sources[case.source], self.maker.recipe
                 case, objects = deferred.diagnose(case, objects, source, store, recipe, attempts=self.attempts)
-            return fetch_case(case, objects, store, attempts=self.attempts, any_version=self.any_version)
+            return fetch_case(
+                case, objects, store, attempts=self.attempts, any_version=self.any_version, shared=self.shared
+            )
 
     def _recount(self, file: Path, samples: list[Sample]) -> None:
         expected = [m.name for s in samples for m in s.members]

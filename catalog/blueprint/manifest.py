@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import cache
 
 from catalog import sources
-from schemas.source import DicomLayout, MsdLayout, NnunetLayout, PerStructureLayout, Source
+from schemas.layouts import DicomLayout, MsdLayout, NnunetLayout, PerStructureLayout
+from schemas.source import Source
 from schemas.table_layout import FoldersLayout
 
 

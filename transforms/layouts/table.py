@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 from mdfp.errors import UsageError
 from schemas.case import CaseAnnotation
+from schemas.layouts import ImageChannel
 from schemas.reasons import Reason
-from schemas.source import ImageChannel, Source
+from schemas.source import Source
 from schemas.suggest import nearest
 from schemas.table_layout import (
     Cell,
