@@ -232,3 +232,20 @@ def test_what_is_no_jpeg_is_not_looked_at():
     sink = io.BytesIO()
     Image.fromarray(GREY).save(sink, "TIFF", compression="tiff_lzw")
     assert list(tiff_jpeg.streams(sink.getvalue())) == []
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_alpha_among_the_components_of_a_stream_is_looked_at_too(channels):
+    """libjpeg makes no grey of two or four components, so their blocks are counted."""
+    array = np.dstack([RGB, GREY])[..., -channels:]
+    stream = imagecodecs.jpeg8_encode(np.ascontiguousarray(array), level=90)
+    tags = described(GREY, 7, 1 if channels == 2 else 2) | {
+        258: (SHORT, [8] * channels), 277: (SHORT, [channels]), 338: (SHORT, [1]),
+        273: (LONG, [-1]), 279: (LONG, [len(stream)]),
+    }  # fmt: skip
+    assert read(tiff_of(tags, [stream])).shape == (ROWS, COLUMNS, channels)
+    half = len(stream) // 2
+    broken = (stream[:half] + b"\xff\xd9" + bytes(half))[: len(stream)]
+    with pytest.raises(Rejected) as rejected:
+        read(tiff_of(tags, [broken]))
+    assert rejected.value.reason is Reason.TRUNCATED
