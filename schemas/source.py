@@ -416,6 +416,9 @@ class Source(_Model):
     origins: tuple[DataOrigin, ...] = Field(
         (), description="data sets that cases of this one were taken from: their terms hold for these cases too"
     )
+    not_origins: dict[str, str] = Field(
+        {}, description="data sets that the catalog's overlap facts take for origins and that are none: id -> why"
+    )
     public_ids: bool = Field(
         False, description="whether its file and case names are public and may appear in keys and reports"
     )
@@ -466,7 +469,7 @@ class Source(_Model):
     def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # Left out where none are named: plans of manifests without them read as they did.
         content = handler(self)
-        return {k: v for k, v in content.items() if k not in ("risks", "origins") or v}
+        return {k: v for k, v in content.items() if k not in ("risks", "origins", "not_origins") or v}
 
     @field_validator("origins")
     @classmethod
@@ -475,6 +478,14 @@ class Source(_Model):
         if twice := sorted({i for i in ids if ids.count(i) > 1}):
             raise ValueError(f"origins named twice: {twice}")
         return value
+
+    @model_validator(mode="after")
+    def _origin_or_not(self) -> Source:
+        if both := sorted({o.id for o in self.origins} & set(self.not_origins)):
+            raise ValueError(f"origins and not_origins both name {both}")
+        if silent := [i for i, why in self.not_origins.items() if len(why.split()) < 3]:
+            raise ValueError(f"not_origins: say in words why {silent[0]} is no origin")
+        return self
 
     @model_validator(mode="after")
     def _deferrable(self) -> Source:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from functools import cache
 
-from catalog import sources
+from catalog import origins, sources
 from schemas.source import DicomLayout, MsdLayout, NnunetLayout, PerStructureLayout, Source
 from schemas.table_layout import FoldersLayout
 
 
 @cache
 def manifest(source_id: str) -> Source:
-    """The manifest of this id; see `catalog.sources.load`."""
-    return sources.load(source_id)
+    """The manifest of this id, with its origins in force; see `catalog.sources.load`."""
+    return origins.in_force(sources.load(source_id))
 
 
 def modalities(source: Source) -> tuple[str, ...]:
