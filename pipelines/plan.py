@@ -118,6 +118,8 @@ def describe(made: Plan, workers: int, console: Console) -> None:
     rejected = Counter(r.reason for r in made.rejects)
     for reason, count in sorted(rejected.items()):
         console.say(f"  rejected by the inventory: {count} × {reason} ({reason.meaning})")
+    for doubt in made.doubts:
+        console.say(f"  terms in doubt: {doubt}")
     if made.shards:
         console.say(cost(made, workers))
 
@@ -150,6 +152,8 @@ def summary(made: Plan) -> dict[str, object]:
         "published": made.published().total(),
         "left_out": dict(Counter(str(a.left_out) for a in made.left_out())),
         "rejects": dict(Counter(str(r.reason) for r in made.rejects)),
+        "origins": {i: [o["id"] for o in s["origins"]] for i, s in sorted(made.sources.items()) if s.get("origins")},
+        "terms_in_doubt": list(made.doubts),
         "estimated_bytes": sum(s.estimated_bytes for s in made.shards),
         "estimated_seconds": round(sum(s.estimated_seconds for s in made.shards), 1),
         "estimated_peak_bytes": peak_bytes(made),

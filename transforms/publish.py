@@ -166,7 +166,9 @@ def all_rejects(plan: Plan, markers: Sequence[Marker]) -> list[Reject]:
 def _unnamed(reject: Reject, gone: Collection[str]) -> Reject:
     """A reject without the name of a case that was taken back: it is counted, and no longer shown."""
     detail = reject.detail
-    for case_id in gone if reject.reason == Reason.DUPLICATE else ():  # it says whose pixels it has
+    for case_id in (
+        gone if reject.reason in (Reason.DUPLICATE, Reason.TERMS_UNKNOWN) else ()
+    ):  # it says whose pixels it has
         detail = detail.replace(case_id, "a case that was taken back")
     hidden = reject.reason == Reason.WITHDRAWN or reject.case_id in gone
     return dataclasses.replace(reject, case_id=None if hidden else reject.case_id, detail=detail)

@@ -155,11 +155,11 @@ class ShardBuilder:
         objects: dict[str, list[ObjectRecord]] = {c.case_id: [] for c in work.cases}
         for record in work.objects:
             objects[record.case_id].append(record)
-        duplicates = {a.case_id: a.detail for a in work.assignments if a.case_id in work.shard.holes}
+        known = {a.case_id: a for a in work.assignments if a.case_id in work.shard.holes}
 
         def start(case: Case) -> Future[FetchedCase] | Reject:
-            if case.case_id in duplicates:
-                return _hole(case, Reason.DUPLICATE, duplicates[case.case_id])
+            if case.case_id in known:
+                return _hole(case, known[case.case_id].left_out or Reason.DUPLICATE, known[case.case_id].detail)
             return fetcher.submit(self._fetch, case, objects[case.case_id])
 
         upcoming: Future[FetchedCase] | Reject | None = None

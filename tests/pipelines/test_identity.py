@@ -51,11 +51,11 @@ def write(volume, path: Path):
     os.utime(path, (1_000_000_000, 1_000_000_000))
 
 
-def manifest(source):
+def manifest(source, license_id="CC-BY-4.0"):
     return {
         "id": source,
         "title": source,
-        "terms": {"license": "CC-BY-4.0"},
+        "terms": {"license": license_id},
         "public_ids": True,
         "patient": {"namespace": source, "id": "{case}"},
         "layout": {"kind": "paired", "images": [{"name": "ct", "modality": "CT", "path": "{case}.nii.gz"}]},
@@ -77,10 +77,11 @@ class World:
     def __init__(self, folder):
         self.folder = folder
 
-    def workspace(self, sources=("first", "again"), **changes):
+    def workspace(self, sources=("first", "again"), licences=None, **changes):
         uses = []
         for source in sources:
-            (self.folder / f"{source}.yaml").write_text(yaml.safe_dump(manifest(source)))
+            told = manifest(source, (licences or {}).get(source, "CC-BY-4.0"))
+            (self.folder / f"{source}.yaml").write_text(yaml.safe_dump(told))
             uses.append({"id": source, "manifest": f"{source}.yaml", "root": f"data/{source}"})
         recipe = {
             "corpus": "twice", "out": "out", "sources": uses, "terms": {"accept": ["CC-BY-4.0"]}, "labels": "image_only",
@@ -97,6 +98,29 @@ class World:
     def table(self, kind, record):
         path = json.loads((self.folder / "out" / fingerprint.LATEST).read_bytes())[kind]
         return arrow.from_table(record, pq.read_table(self.folder / "out" / path))
+
+
+@pytest.mark.parametrize("seen", ["before", "after"])
+def test_an_image_that_two_data_sets_publish_bears_the_terms_of_both(world, seen):
+    """By fingerprints, or when both are built."""
+    (world.folder / "data" / "again" / "two1.nii.gz").unlink()
+    changes = {"licences": {"first": "CC-BY-NC-4.0"}, "splits": {"train": 1.0, "val": 0.0}}
+    workspace = world.prepared(terms={"accept": ["CC-BY-4.0", "CC-BY-NC-4.0"]}, **changes)
+    if seen == "before":
+        take_fingerprints(workspace, Engine(1), QUIET)
+    finished = runs.run(workspace, EVERYTHING, Engine(1), BuildOptions(), QUIET)
+    assert finished is not None
+    made = finished.built.plan
+    assert made.revision == (0 if seen == "before" else 1)
+    (doubt,) = made.doubts
+    assert "published under CC-BY-4.0 (again) and CC-BY-NC-4.0 (first)" in doubt
+    published = load_published(workspace.corpus)
+    assert published is not None
+    held = {s.case_id: s.license for s in published.samples}
+    assert held.pop("again-two0") == "CC-BY-4.0 AND CC-BY-NC-4.0"
+    assert set(held.values()) == {"CC-BY-4.0", "CC-BY-NC-4.0"}
+    attribution = (world.folder / "out" / "ATTRIBUTION.md").read_text()
+    assert "1 under CC-BY-4.0 AND CC-BY-NC-4.0: name the authors, no commercial use" in attribution
 
 
 def test_copies_are_left_out_before_they_are_built(world):

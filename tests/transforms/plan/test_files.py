@@ -9,7 +9,7 @@ from mdfp.errors import CorpusError
 from schemas.case import ObjectRecord
 from transforms.plan import files, work
 from transforms.plan.duplicates import Duplicate
-from transforms.plan.planner import revise
+from transforms.plan.revision import revise
 from transforms.store import CorpusStore
 
 
