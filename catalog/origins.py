@@ -138,7 +138,7 @@ def doubts(source: Source, known: Facts | None = None) -> tuple[str, ...]:
     settled = {o.id for o in source.origins} | set(source.not_origins)
     found = []
     for link in known.links:
-        container, part = _side(link, "container"), _side(link, "part")
+        container, part = side(link, "container"), side(link, "part")
         if source.catalog not in (container, part) or container == part:
             continue
         other = part if container == source.catalog else container
@@ -164,8 +164,8 @@ def _parts(container: str, known: Facts) -> dict[str, tuple[str, What]]:
     cut = {i for m in told for i in m.not_origins}
     found: dict[str, tuple[str, What]] = {o.id: (o.title, o.what) for m in told for o in m.origins}
     for link in known.links:
-        part = _side(link, "part")
-        if _side(link, "container") != container or part == container or part in cut:
+        part = side(link, "part")
+        if side(link, "container") != container or part == container or part in cut:
             continue
         if link.relation in TAKEN_OVER and link.confidence in CERTAIN:
             row = known.rows.get(part)
@@ -174,7 +174,7 @@ def _parts(container: str, known: Facts) -> dict[str, tuple[str, What]]:
     return found
 
 
-def _side(link: Overlap, side: Literal["container", "part"]) -> str:
+def side(link: Overlap, side: Literal["container", "part"]) -> str:
     """The id of a side of a link; a slug of its name where it is no row of the catalog."""
     return getattr(link, side) or slug(getattr(link, f"{side}_name"))
 

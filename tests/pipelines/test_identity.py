@@ -26,7 +26,7 @@ from pipelines.inventory import read_inventory, take_inventory
 from pipelines.plan import plan, read_latest
 from pipelines.runner import Engine
 from pipelines.workspace import open_workspace
-from schemas.identity import FingerprintRow, IdentityEdge, IdentityRow, Kind
+from schemas.identity import FingerprintRow, IdentityEdge, IdentityOverlap, IdentityRow, Kind
 from schemas.reasons import Reason
 from transforms.plan.planner import Selection
 from transforms.plan.published import load as load_published
@@ -77,10 +77,10 @@ class World:
     def __init__(self, folder):
         self.folder = folder
 
-    def workspace(self, sources=("first", "again"), licences=None, **changes):
+    def workspace(self, sources=("first", "again"), licences=None, listed=None, **changes):
         uses = []
         for source in sources:
-            told = manifest(source, (licences or {}).get(source, "CC-BY-4.0"))
+            told = manifest(source, (licences or {}).get(source, "CC-BY-4.0")) | {"catalog": (listed or {}).get(source)}
             (self.folder / f"{source}.yaml").write_text(yaml.safe_dump(told))
             uses.append({"id": source, "manifest": f"{source}.yaml", "root": f"data/{source}"})
         recipe = {
@@ -337,3 +337,44 @@ def test_the_command_says_one_line_and_one_object(command_line, tmp_path):
     missing = command_line.run("fingerprint", tmp_path / "nothing", "--workers", "1")
     assert missing.returncode == 2
     assert "there is no inventory yet" in missing.stderr
+
+
+class Heard(Console):
+    """Keeps what is remarked."""
+
+    def __init__(self):
+        super().__init__(quiet=True, as_json=True)
+        self.remarks = []
+
+    def remark(self, text):
+        self.remarks.append(text)
+
+
+@pytest.mark.parametrize("named", ["as they were", "anew"])
+def test_facts_of_the_catalog_join_cases_by_name_or_say_that_nothing_does(world, named):
+    """KiTS23 holds the cases of KiTS21, and that those of KiTS19, under their names; nobody took fingerprints here."""
+    again = world.folder / "data" / "again"
+    for n in (0, 1, 4):
+        (again / f"two{n}.nii.gz").rename(again / f"{'one' if named == 'as they were' else 'two'}{n}.nii.gz")
+    lawful = {"accept": ["CC-BY-4.0", "CC-BY-NC-SA-4.0"], "unknown": "accept"}
+    workspace = world.prepared(listed={"first": "kits19", "again": "kits23"}, terms=lawful)
+    heard = Heard()
+    made = plan(workspace, EVERYTHING, heard)
+    assert [o["id"] for o in made.sources["again"]["origins"]] == ["kits19", "kits21"]
+    (row,) = world.table("overlaps", IdentityOverlap)
+    assert (row.source_a, row.source_b, row.relation, row.sure) == ("again", "first", "through kits21", True)
+    group = {a.case_id: a.group for a in made.assignments}
+    told = [r for r in heard.remarks if "overlap facts" in r]
+    if named == "as they were":
+        assert (row.cases_a, row.cases_b, row.found, row.images) == (3, 4, 2, 0)
+        assert told == []
+        edges = {(e.case_a, e.case_b, e.kind, e.evidence) for e in world.table("edges", IdentityEdge)}
+        assert ("again-one0", "first-one0", Kind.LINK, "through kits21: equal case names") in edges
+        assert all(group[f"again-one{n}"] == group[f"first-one{n}"] for n in (0, 1))
+        assert group["again-one4"] != group["first-one2"]
+    else:
+        assert (row.found, row.images) == (0, 0)
+        assert len(told) == 1
+        assert told[0].startswith(
+            "again (3 cases) and first (4) share cases, say the overlap facts (through kits21), and noth"
+        )
