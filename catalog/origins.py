@@ -13,7 +13,7 @@ is not certain enough to be an origin is a doubt, for people to settle: `doubts`
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -152,10 +152,19 @@ def doubts(source: Source, known: Facts | None = None) -> tuple[str, ...]:
             found.append(f"{source.id} may hold cases of {other}{note}: they draw from one pool")
         elif container == source.catalog and link.relation in TAKEN_OVER and link.confidence not in CERTAIN:
             found.append(f"{source.id} may hold cases of {other}{note}: {link.confidence} confidence, not counted")
-    row = known.rows.get(source.catalog)
+    return tuple(sorted({*found, *_unread_licences(source, known)}))
+
+
+def _unread_licences(source: Source, known: Facts) -> Iterator[str]:
+    """Rows of the catalog that state another licence than counts, of the source and its origins."""
+    row = known.rows.get(source.catalog or "")
     if row and row.license and source.terms.license and row.license != source.terms.license:
-        found.append(f"{source.id}: its manifest says {source.terms.license}, the catalog's row says {row.license}")
-    return tuple(sorted(set(found)))
+        yield f"{source.id}: its manifest says {source.terms.license}, the catalog's row says {row.license}"
+    everything = ((source.catalog or "", source.terms), *((o.id, o.terms) for o in source.origins))
+    silent = [known.rows[i] for i, t in everything if not t.license and i in known.rows]
+    said = [f"{r.id} {r.license}" for r in silent if r.license]
+    if said:
+        yield f"{source.id}: no licence counts where rows of the catalog say one: {', '.join(said)}"
 
 
 def _parts(container: str, known: Facts) -> dict[str, tuple[str, What]]:

@@ -118,6 +118,10 @@ def describe(made: Plan, workers: int, console: Console) -> None:
     rejected = Counter(r.reason for r in made.rejects)
     for reason, count in sorted(rejected.items()):
         console.say(f"  rejected by the inventory: {count} × {reason} ({reason.meaning})")
+    for source, content in sorted(made.sources.items()):
+        if taken := content.get("origins"):
+            told = ", ".join(f"{o['id']} ({o['terms']['license'] or 'none stated'})" for o in taken)
+            console.say(f"  terms of {source}: {content['terms']['license'] or 'none stated'}, and those of {told}")
     for doubt in made.doubts:
         console.say(f"  terms in doubt: {doubt}")
     if made.shards:
