@@ -123,6 +123,28 @@ def test_an_image_that_two_data_sets_publish_bears_the_terms_of_both(world, seen
     assert "1 under CC-BY-4.0 AND CC-BY-NC-4.0: name the authors, no commercial use" in attribution
 
 
+def test_a_contest_that_is_found_while_building_leaves_a_hole_under_a_profile(world):
+    (world.folder / "data" / "again" / "two1.nii.gz").unlink()
+    override = [{"source": "first", "reason": "bought for use of every kind"}]
+    terms = {"profile": "commercial", "override": override}
+    changes = {"licences": {"first": "CC-BY-NC-4.0"}, "splits": {"train": 1.0, "val": 0.0}}
+    workspace = world.prepared(terms=terms, **changes)
+    finished = runs.run(workspace, EVERYTHING, Engine(1), BuildOptions(), QUIET)
+    assert finished is not None
+    holes = {h.case_id: (h.reason, h.detail) for h in finished.built.holes}
+    assert {c: reason for c, (reason, _) in holes.items()} == {
+        "again-two0": Reason.TERMS_UNKNOWN,
+        "first-one0": Reason.DUPLICATE,
+    }
+    assert holes["again-two0"][1].startswith(
+        "the same image is published under CC-BY-4.0 (again-two0) and CC-BY-NC-4.0 (fir"
+    )
+    published = load_published(workspace.corpus)
+    assert published is not None
+    assert published.case_ids() == {"again-two4", "first-one1", "first-one2", "first-one3"}
+    assert {(e.source, e.license, e.samples) for e in published.manifest.exceptions} == {("first", "CC-BY-NC-4.0", 3)}
+
+
 def test_copies_are_left_out_before_they_are_built(world):
     workspace = world.prepared()
     taken = take_fingerprints(workspace, Engine(1), QUIET)
