@@ -65,7 +65,10 @@ def nnunet(source: Source, listing: Sequence[ListedObject], read: Read) -> Found
         elif label is not None:
             detail = f"no image for this label: expected {folder}/<case>_0000{ending}"
             faults.append(Fault(Reason.NO_IMAGE, detail, label.path, "object"))
-    faults += _promised(prefix, described, ending, images)
+    promised = _promised(prefix, described, ending, images, {o.path for o in listing}, {o.path for o in rest})
+    faults += promised
+    named = {f.path for f in promised}
+    rest = [o for o in rest if o.path not in named]
     return Found(tuple(cases), (*faults, *unmatched(rest)), (), tuple(passed_over))
 
 
@@ -108,20 +111,40 @@ def _case(
 
 
 def _promised(
-    prefix: str, described: dict[str, Any], ending: str, images: dict[tuple[str, str], dict[int, ListedObject]]
+    prefix: str,
+    described: dict[str, Any],
+    ending: str,
+    images: dict[tuple[str, str], dict[int, ListedObject]],
+    listed: set[str],
+    unplaced: set[str],
 ) -> list[Fault]:
-    """Faults for training cases that dataset.json promises and that are not there."""
+    """Faults for training cases that dataset.json promises and that are not there, or not as training images.
+
+    Args:
+        prefix: of the data set's files below the root.
+        described: dataset.json.
+        ending: of its files.
+        images: found by folder and case, and by channel.
+        listed: paths of all files.
+        unplaced: paths of those whose names are none of the layout's.
+    """
     there = {case for folder, case in images if folder == "imagesTr"}
     training = described.get("training")
     if isinstance(training, list):  # version 1 names them: {"image": "./imagesTr/x.nii.gz", "label": …}, no channel
+        entries = [entry.get("image") if isinstance(entry, dict) else entry for entry in training]
         faults = []
-        for entry in training:
-            path = dataset_json.relative(prefix, entry.get("image") if isinstance(entry, dict) else entry)
+        for path in dict.fromkeys(dataset_json.relative(prefix, entry) for entry in entries):
             case = path.rsplit("/", 1)[-1].removesuffix(ending)
-            if case not in there and re.sub(r"_\d{4}\Z", "", case) not in there:
-                faults.append(
-                    Fault(Reason.MISSING_FILE, "dataset.json lists this image and it is not there", path, "object")
-                )
+            if path in unplaced:
+                detail = f"dataset.json lists this image; expected the name imagesTr/<case>_<4 digits>{ending}"
+                faults.append(Fault(Reason.UNMATCHED, detail, path, "object"))
+            elif case not in there and re.sub(r"_\d{4}\Z", "", case) not in there:
+                if path in listed:
+                    detail = "dataset.json lists a test image or a label as a training image; its folder counts"
+                    faults.append(Fault(Reason.CONFLICTING_FILES, detail, None, "object"))
+                else:
+                    detail = "dataset.json lists this image and it is not there"
+                    faults.append(Fault(Reason.MISSING_FILE, detail, path, "object"))
         return faults
     promised = described.get("numTraining")
     if isinstance(promised, int) and promised > len(there):

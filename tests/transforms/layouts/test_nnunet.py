@@ -65,6 +65,31 @@ class TestNnunet:
         found = layouts.group(source(NNUNET), listing(*NN_FILES), read, KEYS)
         assert reasons(found) == [(Reason.MISSING_FILE, "imagesTr/p_8.nrrd")]
 
+    @pytest.mark.parametrize(
+        ("entry", "expected"),
+        [
+            ("./imagesTr/p_3.nrrd", (Reason.UNMATCHED, "imagesTr/p_3.nrrd")),
+            ("./imagesTs/p_2_0000.nrrd", (Reason.CONFLICTING_FILES, None)),
+            ("./labelsTr/r.nrrd", (Reason.CONFLICTING_FILES, None)),
+        ],
+        ids=["name without a channel", "a test image", "a label"],
+    )
+    def test_a_file_that_is_no_training_image_is_counted_once(self, entry, expected):
+        training = [{"image": entry, "label": "./labelsTr/p_1.nrrd"}] * 2
+        files = (
+            *NN_FILES,
+            "imagesTr/q_0000.nrrd",
+            "imagesTr/q_0001.nrrd",
+            "labelsTr/q.nrrd",
+            "imagesTr/p_3.nrrd",
+            "labelsTr/r.nrrd",
+        )
+        read = side_files(dataset={**NN_DESCRIBED, "training": training})
+        found = layouts.group(source(NNUNET), listing(*files), read, KEYS)
+        assert expected in reasons(found)
+        assert [c.name for c in found.cases] == ["p_1", "p_2", "q"]
+        assert sorted(r.path for r in found.rejects if r.path) == ["imagesTr/p_3.nrrd", "labelsTr/r.nrrd"]
+
     def test_another_ending_is_a_reject(self):
         found = layouts.group(source(NNUNET), listing(*NN_FILES, "imagesTr/p_3_0000.nii.gz"), self.read, KEYS)
         assert reasons(found) == [(Reason.UNMATCHED, "imagesTr/p_3_0000.nii.gz")]
