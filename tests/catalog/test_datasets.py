@@ -15,10 +15,10 @@ from mdfp.errors import UsageError
 from schemas import jsonl_file, licenses, ontology
 from schemas.dataset import DataSet
 
-NOT_OF_THE_SURVEY = {"atlas-v2", "spider", "toothfairy2"}
+NOT_OF_THE_SURVEY = {"atlas-v2", "mimic-cxr-jpg", "open-i", "spider", "toothfairy2"}
 """Sources whose data set the survey does not list."""
 
-LICENCES_DIFFER = {"abdomenatlas"}
+LICENCES_DIFFER = {"abdomenatlas", "nih-chest-x-ray-14"}
 """The survey and the data set's own page state different licences; `catalog show` says so."""
 
 
