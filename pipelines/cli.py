@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines import blueprint, catalog, operate
+from pipelines import archive, blueprint, catalog, operate
 from pipelines.console import Console, megabytes
 from pipelines.guard import Call, guard
 
@@ -355,6 +355,7 @@ def run(
 operate.register(app)
 catalog.register(app)
 blueprint.register(app)
+archive.register(app)
 
 
 @app.command()
