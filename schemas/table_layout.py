@@ -295,6 +295,10 @@ def _cell(value: Any) -> Any:
     return {"column": value} if isinstance(value, str) else value
 
 
+OneCell = Annotated[Cell | None, BeforeValidator(_cell, json_schema_input_type=Cell | str | None)]
+"""A column by its name alone, or with what its cells mean."""
+
+
 class TableFields(_Model):
     """Columns that stand in the text of another: `train/patient00001/study1/view1_frontal.jpg`."""
 
@@ -341,11 +345,11 @@ class TableLayout(_Model):
     points: tuple[TablePoints, ...] = ()
     measurements: tuple[TableMeasurement, ...] = ()
     texts: tuple[TableText, ...] = ()
-    split: Annotated[Cell | None, BeforeValidator(_cell)] = Field(None, description="column of train, val or test")
+    split: OneCell = Field(None, description="column of train, val or test")
     split_lists: SplitLists | None = Field(None, description="lists of what is in which split: {column:, files:}")
-    sex: Annotated[Cell | None, BeforeValidator(_cell)] = Field(None, description="column of F, M or O")
-    age: Annotated[Cell | None, BeforeValidator(_cell)] = Field(None, description="column of the age in years")
-    site: Annotated[Cell | None, BeforeValidator(_cell)] = Field(None, description="column of the institution")
+    sex: OneCell = Field(None, description="column of F, M or O")
+    age: OneCell = Field(None, description="column of the age in years")
+    site: OneCell = Field(None, description="column of the institution")
 
     @model_validator(mode="after")
     def _fits(self) -> TableLayout:

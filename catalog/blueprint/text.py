@@ -234,7 +234,11 @@ def _duplicates(made: Blueprint) -> str:
     rows = [(", ".join(c.datasets), f"{c.items:,}", f"{c.shared:,}", f"{c.distinct:,}", c.uncounted)
             for c in made.duplicates]  # fmt: skip
     head = ("data sets joined by known links", "items", "known shared", "different at most", "links without a number")
-    return _table(head, rows)
+    return (
+        _table(head, rows)
+        + "\nOf equal voxels one is built. Copies that were written another way are found before that by "
+        "`python -m pipelines fingerprint` (docs/identity.md).\n"
+    )
 
 
 def _recipe(made: Blueprint) -> str:

@@ -28,6 +28,7 @@ LEAST = {
     "abdominal-ct": (10, {"CT"}),
     "brain-tumour-mr": (3, {"MR"}),
     "chest-xray": (6, {"XR"}),
+    "ct-self-supervised": (12, {"CT"}),
     "universal": (7, {"CT", "MR"}),
 }
 """Name -> least number of sources, and modalities that there must be."""
