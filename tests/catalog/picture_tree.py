@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import pydicom
 import yaml
 from PIL import Image
 
@@ -54,11 +55,26 @@ def write(root: Path, content: dict[str, Any]) -> None:
 def _picture(path: str) -> bytes:
     if path.endswith(".dicom"):
         stored = pixels(path, ROWS, COLUMNS, 1, 4095)
-        return dicom_picture(
-            stored, "CR", path, CR, BitsStored=12, HighBit=11, PhotometricInterpretation="MONOCHROME1"
-        )  # fmt: skip
+        more = {
+            "BitsStored": 12,
+            "HighBit": 11,
+            "PhotometricInterpretation": "MONOCHROME1",
+            "PixelSpacing": [0.25, 0.125],
+        }
+        return _stripped(dicom_picture(stored, "CR", path, CR, **more))
     buffer = io.BytesIO()
     Image.fromarray(pixels(path, ROWS, COLUMNS)).save(buffer, "PNG" if path.endswith(".png") else "JPEG")
+    return buffer.getvalue()
+
+
+def _stripped(content: bytes) -> bytes:
+    """Without the headers that say what and whose it is: VinDr-CXR keeps little more than those of the pixels."""
+    read = pydicom.dcmread(io.BytesIO(content))
+    for element in list(read):
+        if element.tag.group < 0x0028:
+            del read[element.tag]
+    buffer = io.BytesIO()
+    read.save_as(buffer)
     return buffer.getvalue()
 
 

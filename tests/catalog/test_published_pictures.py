@@ -135,7 +135,8 @@ def test_pictures_are_those_of_the_files(world):
                 stored = pixels(path, picture_tree.ROWS, picture_tree.COLUMNS, 1, top).astype(np.int64)
                 shown = top - stored if path.endswith(".dicom") else stored  # MONOCHROME1: high is bright, once
                 assert record.stored_intensity.mean == pytest.approx(float(shown.mean()), rel=1e-6)
-            assert record.native.spacing_xyz_mm is None
+            spacing = (0.125, 0.25) if path.endswith(".dicom") else None  # PixelSpacing is between rows, then columns
+            assert record.native.spacing_xyz_mm == spacing
 
 
 def test_every_finding_of_every_source_is_a_word_of_the_vocabulary():

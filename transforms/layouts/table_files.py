@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Mapping, Sequence
 
 from mdfp.errors import UsageError
@@ -37,8 +36,8 @@ class Files:
             return self._by_path.get(path_of(template, row))
         guarded = template.replace("**", _DEEP).replace("*", _STAR)
         wanted = _normal(fill(guarded, dict(row)))
-        form = _form(wanted)
-        found = [o for o in self._by_name.get(wanted.rsplit("/", 1)[-1], ()) if form.fullmatch(o.path)]
+        folders = wanted.split("/")
+        found = [o for o in self._by_name.get(folders[-1], ()) if _fits(o.path.split("/"), folders)]
         if len(found) > 1:
             raise UsageError(
                 f"layout: the template {template!r} finds {len(found)} files for one row; name more of their folders"
@@ -60,7 +59,29 @@ def _normal(text: str) -> str:
     return posixpath.normpath(text.replace("\\", "/")).removeprefix("./").lstrip("/")
 
 
-def _form(wanted: str) -> re.Pattern[str]:
-    parts = re.split(f"({_DEEP}/|{_DEEP}|{_STAR})", wanted)
-    known = {f"{_DEEP}/": "(?:.*/)?", _DEEP: ".*", _STAR: "[^/]*"}
-    return re.compile("".join(known.get(p, re.escape(p)) for p in parts))
+def _fits(path: Sequence[str], form: Sequence[str]) -> bool:
+    """Whether a path has a form, both in segments. No expression is compiled: there is a form for each row."""
+    if not form:
+        return not path
+    if form[0] == _DEEP:
+        return any(_fits(path[n:], form[1:]) for n in range(len(path) + 1))
+    if not path or not _segment_fits(path[0], form[0]):
+        return False
+    return _fits(path[1:], form[1:])
+
+
+def _segment_fits(text: str, form: str) -> bool:
+    """Whether a segment has a form, in which `_STAR` stands for any text."""
+    first, *rest = form.replace(_DEEP, _STAR).split(_STAR)
+    if not rest:
+        return text == first
+    if not text.startswith(first):
+        return False
+    *middle, last = rest
+    at = len(first)
+    for part in middle:
+        found = text.find(part, at)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return len(text) - len(last) >= at and text.endswith(last)

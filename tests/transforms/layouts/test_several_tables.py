@@ -5,8 +5,11 @@ from __future__ import annotations
 import gzip
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mdfp.errors import UsageError
+from schemas import patterns
 from schemas.reasons import Reason
 from schemas.source import Source
 from tests.transforms.layouts.test_table import STATES, grouped, said, source
@@ -136,6 +139,21 @@ LISTED = [
 def test_files_are_found_by_their_names(template, cell, path):
     found = Files(LISTED).find(template, {"f": cell})
     assert (found and found.path) == path
+
+
+SEGMENT = st.text("ab", min_size=1, max_size=3)
+
+
+@given(
+    st.lists(SEGMENT, min_size=1, max_size=4),
+    st.lists(st.sampled_from(["**", "*", "a*", "*b", "a*b", "a", "ab", "*a*"]), max_size=3),
+)
+def test_folders_fit_as_patterns_do(path, folders):
+    """Against the patterns of paths: the same wildcards, there by an expression."""
+    template = "/".join([*folders, path[-1]])
+    found = Files([ListedObject("/".join(path), 1, "v")]).find(template.removesuffix(path[-1]) + "{f}", {"f": path[-1]})
+    fits = patterns.match(template, "/".join(path)) is not None
+    assert (found is not None) == (fits if folders else len(path) == 1)
 
 
 def test_a_template_that_finds_two_files_is_told():
