@@ -140,7 +140,7 @@ def _totals(made: Blueprint) -> str:
     measured = f"{total.measured} of the data sets" if total.measured else "none of the data sets"
     lines = [
         f"{sentence(total, made.shared)}.\n",
-        f"- as published: about {span(total.raw)}",
+        f"- as published: about {span(total.raw)}{_uncounted(total)}",
         f"- in shards: about {span(total.fused)}",
         f"- bytes an item were measured for {measured}, and are assumed for the others",
     ]
@@ -152,6 +152,11 @@ def _totals(made: Blueprint) -> str:
         s = total.slices
         lines.append(f"- 2-D slices of the volumes: about {s.middle:,.0f} ({s.low:,.0f} to {s.high:,.0f})")
     return "\n".join(lines) + "\n"
+
+
+def _uncounted(total: Total) -> str:
+    n = total.items.unknown
+    return f", without the {n} that state{'s' if n == 1 else ''} no count" if n else ""
 
 
 def _groups(made: Blueprint) -> str:
