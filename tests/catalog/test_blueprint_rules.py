@@ -202,18 +202,19 @@ def some(words, most=3):
 )  # fmt: skip
 def test_selections_are_those_of_plain_python(**asked):
     query = BlueprintQuery(**asked)
-    column = {"2d": "n_images", "3d": "n_volumes", "video": "n_videos"}
+    column = {"2d": "n_images", "3d": "n_volumes", "4d": "n_volumes", "video": "n_videos"}
 
     def licensed(d):
         from catalog import sources
 
-        stated = {sources.load(i).terms.license for i in datasets.manifests().get(d.id, ())} | {d.license}
-        stated -= {None}
-        return "none" in asked["licenses"] if not stated else stated <= set(asked["licenses"])
+        manifests = [sources.load(i) for i in datasets.manifests().get(d.id, ())]
+        stated = {m.terms.license for m in manifests} | {d.license}
+        inherited = {o.terms.license or "none" for m in manifests for o in m.origins}
+        return ((stated - {None}) or {"none"}) | inherited <= set(asked["licenses"])
 
     def fits(d):
         kinds = [asked["dimension"]] if asked["dimension"] else [k for k in column if k in d.dimensions]
-        items = [getattr(d, column[k]) for k in kinds]
+        items = [getattr(d, c) for c in {column[k] for k in kinds}]
         return all(
             (
                 asked["dimension"] is None or asked["dimension"] in d.dimensions,
