@@ -54,8 +54,8 @@ def ours(pair: Pair, *, plain: bool) -> Arrays:
     """Everything a build does between fetching and encoding: checks, statistics, hashes, states, records."""
     from mdfp.sample import Acquisition
     from schemas.case import CaseImage, CaseLabel
+    from schemas.label_table import LabelTable
     from schemas.recipe import Recipe
-    from schemas.source import LabelTable
     from transforms.labels.label import LabelPart, normalise_labels
     from transforms.labels.palette import build
     from transforms.normalise.image import normalise_image

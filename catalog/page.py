@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from catalog import sources
-from schemas.source import DicomLayout, LabelTable, PairedLayout, PerStructureLayout, Source
+from catalog import origins, sources
+from schemas.label_table import LabelTable
+from schemas.layouts import DicomLayout, PairedLayout, PerStructureLayout
+from schemas.source import Source
 from schemas.table_layout import FoldersLayout, TableLayout
 
 PAGE = Path(__file__).parent.parent / "docs" / "catalog.md"
@@ -33,7 +35,7 @@ Sources in one row below share a namespace of patients: people of both meet unde
 
 def page() -> str:
     """The page, in Markdown."""
-    loaded = [sources.load(i) for i in sources.ids()]
+    loaded = [origins.in_force(sources.load(i)) for i in sources.ids()]
     rows = "".join(f"| {' | '.join(_row(s))} |\n" for s in loaded)
     shared = "".join(f"| {n} | {', '.join(i)} |\n" for n, i in sorted(namespaces(loaded).items()) if len(i) > 1)
     return f"{_HEAD}{rows}{_FOOT}{shared}"

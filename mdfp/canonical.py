@@ -14,7 +14,7 @@ _AS_THEY_ARE = frozenset({str, int, bool, type(None)})
 """Types that are JSON already; most values of a record are of these, and are looked at first."""
 
 SPARSE = "sparse"
-"""Key of a dataclass field's metadata: left out of the JSON where the field is empty."""
+"""Key of a dataclass field's metadata: left out of the JSON where the field is empty, or null if that is its default."""
 
 
 def plain(value: Any) -> Any:
@@ -34,8 +34,8 @@ def plain(value: Any) -> Any:
     if kind is tuple:
         return [plain(v) for v in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        held = ((name, sparse, getattr(value, name)) for name, sparse in _fields(kind))
-        return {name: plain(v) for name, sparse, v in held if v or not sparse}
+        held = ((name, sparse, null, getattr(value, name)) for name, sparse, null in _fields(kind))
+        return {name: plain(v) for name, sparse, null, v in held if v or not sparse or (null and v is not None)}
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
@@ -60,9 +60,9 @@ def _finite(value: float) -> float:
 
 
 @functools.cache
-def _fields(kind: Any) -> tuple[tuple[str, bool], ...]:
-    """Fields of a dataclass, and whether each is left out where it is empty."""
-    return tuple((f.name, SPARSE in f.metadata) for f in dataclasses.fields(kind))
+def _fields(kind: Any) -> tuple[tuple[str, bool, bool], ...]:
+    """Fields of a dataclass, whether each is left out where it holds nothing, and whether nothing is null alone."""
+    return tuple((f.name, SPARSE in f.metadata, f.default is None) for f in dataclasses.fields(kind))
 
 
 def dumps(value: Any) -> bytes:

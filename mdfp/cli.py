@@ -22,17 +22,22 @@ from mdfp.class_mask import UNTOLD
 from mdfp.errors import CorpusError, MdfpError, UsageError
 from mdfp.labels import State
 from mdfp.manifest import Manifest
+from mdfp.menu import Menu
 from mdfp.sample import SampleImage
 
 DAMAGED, WRONG_USE = 1, 2
 
-BUILDER = ("init", "inventory", "plan", "build", "publish", "run", "status", "repair", "demo", "withdraw", "gc")
+BUILDER = (
+    *("blueprint", "build", "cancel", "catalog", "demo", "fingerprint", "gc", "init", "inspect", "inventory", "labels"),
+    *("plan", "publish", "repair", "run", "status", "withdraw"),
+)
 """Commands of the other program, which people try here."""
 
 _EPILOG = "Exit codes: 0 all is well, 1 the corpus is damaged or a check failed, 2 wrong use."
 
 app = typer.Typer(
     name="mdfp",
+    cls=Menu,
     help="Look at a corpus of medical images, check it, and take samples out of it.\n\n"
     "A corpus is named by its folder or any fsspec URL (s3://, gs://, https://, …). It is built with "
     "`python -m pipelines` from the project's checkout.\n\n"

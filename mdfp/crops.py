@@ -13,14 +13,16 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from mdfp.boxes import spread
 from mdfp.class_mask import UNTOLD
 from mdfp.codecs import BLOCK_VOXELS
 from mdfp.draw import Draws
 from mdfp.errors import UsageError
 from mdfp.geometry import Affine
 from mdfp.label_space import LabelSpace, Unknown
-from mdfp.opened import Box, OpenSample, Space, Values, spread
+from mdfp.opened import OpenSample, Space, Values
 from mdfp.origins import checked
+from mdfp.pieces import Box
 from mdfp.readers import Reader, check
 from mdfp.sample import Sample
 

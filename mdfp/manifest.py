@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from mdfp import arrow, canonical
+from mdfp.canonical import SPARSE
 from mdfp.errors import CorpusError
 from mdfp.fusion import Fusion
 
@@ -66,6 +67,12 @@ class OriginTerms:
     url: Annotated[str | None, "page of the data set"]
     citation: Annotated[tuple[str, ...], "works to cite, a line each"]
     cases: Annotated[tuple[str, ...], "patterns of the cases that may have come from it; none: any"] = ()
+    creators: Annotated[tuple[str, ...], "organisations that made it, as the catalog of data sets says"] = field(
+        default=(), metadata={SPARSE: True}
+    )
+    year: Annotated[int | None, "year of its release, as the catalog says"] = field(
+        default=None, metadata={SPARSE: True}
+    )
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,12 @@ class SourceTerms:
     url: Annotated[str | None, "page of the data set"]
     citation: Annotated[tuple[str, ...], "works to cite, a line each"]
     origins: Annotated[tuple[OriginTerms, ...], "data sets that its samples were taken from"] = ()
+    creators: Annotated[tuple[str, ...], "organisations that made it, as the catalog of data sets says"] = field(
+        default=(), metadata={SPARSE: True}
+    )
+    year: Annotated[int | None, "year of its release, as the catalog says"] = field(
+        default=None, metadata={SPARSE: True}
+    )
 
 
 @dataclass(frozen=True)

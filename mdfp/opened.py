@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from mdfp.boxes import at_one_time, empty, shape_of, spread, whole
 from mdfp.class_mask import UNTOLD, class_mask, class_table, look_up, mask_dtype, structure_masks
 from mdfp.codecs import VolumeCodec
 from mdfp.errors import CorpusError, UsageError
@@ -132,7 +133,7 @@ class OpenSample:
         array = self._open("image", record.name)
         if values == "stored":
             return self._copy(array, boxes, out)
-        found = list(out) if out is not None else _empty(boxes, np.dtype(np.float32))
+        found = list(out) if out is not None else empty(boxes, np.dtype(np.float32))
         scaling = Scaling(record, normalise=values == "normalised")
         for number, there, stored in self._pieces(array, boxes):
             scaling.apply(stored, found[number][there])
@@ -227,7 +228,7 @@ class OpenSample:
         if len(names) == 1:
             array = self._open("label", names[0])
             if (table := class_table(space, openness, array.dtype, ignore)) is not None:
-                found = _empty(boxes, dtype)
+                found = empty(boxes, dtype)
 
                 def class_of(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
                     return look_up(view.shown(names[0], stored), table)
@@ -237,7 +238,7 @@ class OpenSample:
                 return found
         stored = [[view.shown(n, part) for part in self._copy(self._open("label", n), boxes)] for n in names]
         return [
-            class_mask([layer[i] for layer in stored], _shape(box), box[: len(box) // 2], space, openness, ignore)
+            class_mask([layer[i] for layer in stored], shape_of(box), box[: len(box) // 2], space, openness, ignore)
             for i, box in enumerate(boxes)
         ]
 
@@ -410,7 +411,7 @@ class OpenSample:
     ) -> tuple[list[npt.NDArray[Any]], tuple[int, ...], tuple[int, ...]]:
         """Stored masks of a part as a view shows them, the part's shape, and its first voxel."""
         box = self._label_box(image, box)
-        return [view.shown(n, self.label(n, box=box)) for n in names], _shape(box), box[: len(box) // 2]
+        return [view.shown(n, self.label(n, box=box)) for n in names], shape_of(box), box[: len(box) // 2]
 
     def _asked(
         self, space: Space, image: str | None, wanted: Collection[str] | None, view: View, unknown: Unknown
@@ -452,7 +453,7 @@ class OpenSample:
     def _copy(
         self, array: Any, boxes: Sequence[Box], out: Sequence[npt.NDArray[Any]] | None = None
     ) -> list[npt.NDArray[Any]]:
-        found = list(out) if out is not None else _empty(boxes, array.dtype)
+        found = list(out) if out is not None else empty(boxes, array.dtype)
         for number, there, stored in self._pieces(array, boxes):
             found[number][there] = stored
         return found
@@ -481,31 +482,6 @@ class OpenSample:
 def _mask_shape(image: SampleImage) -> tuple[int, ...]:
     """Shape of masks on an image: its own, without the channels of a picture."""
     return tuple(n for axis, n in zip(image.axes, image.stored.shape, strict=True) if axis != "c")
-
-
-def whole(shape: tuple[int, ...]) -> Box:
-    """The box of a volume."""
-    return (*(0 for _ in shape), *shape)
-
-
-def spread(box: Box, frames: tuple[int, int]) -> Box:
-    """A box of one time point at several: from the first of `frames` to before the second."""
-    n = len(box) // 2
-    return (frames[0], *box[:n], frames[1], *box[n:])
-
-
-def at_one_time(box: Box, axes: int) -> Box:
-    """A box of an array of so many axes, time first, without time; a box without it as it is."""
-    return box if len(box) < 2 * axes else (*box[1:axes], *box[axes + 1 :])
-
-
-def _shape(box: Box) -> tuple[int, ...]:
-    n = len(box) // 2
-    return tuple(b - a for a, b in zip(box[:n], box[n:], strict=True))
-
-
-def _empty(boxes: Sequence[Box], dtype: np.dtype[Any]) -> list[npt.NDArray[Any]]:
-    return [np.empty(_shape(box), dtype=dtype) for box in boxes]
 
 
 def _agreed(seen: Sequence[npt.NDArray[Any]], ignore: int) -> npt.NDArray[Any]:

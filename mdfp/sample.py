@@ -105,6 +105,11 @@ class SampleImage:
     nonfinite_voxels: Annotated[int, "native voxels that were not finite and were replaced"]
     body_box: Annotated[tuple[int, ...] | None, "z0, y0, x0, z1, y1, x1 of the body in stored voxels, ends exclusive"]
     content_hash: Annotated[str, "xxh3-128 of the canonical native voxels, header-free: equal for equal pixels"]
+    times_ms: Annotated[
+        tuple[float, ...] | None,
+        "ms of each time point after the first, where the source says and they follow each other at no one step; else null: "
+        "one step is the annotation frame_time",
+    ] = field(default=None, metadata={SPARSE: True})
 
 
 @dataclass(frozen=True)

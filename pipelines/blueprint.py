@@ -75,8 +75,8 @@ def blueprint(
         if out is not None and not force:
             text.check(out, wanted)
         made = blueprints.make(wanted)
-        _tell(made, console)
         files = text.write(made, out, force=force) if out is not None else ()
+        _tell(made, console)
         if files:
             console.say(f"wrote {', '.join(str(f) for f in files)}")
         console.result(made.as_dict() | {"files": [str(f) for f in files]})
@@ -98,8 +98,12 @@ def _tell(made: Blueprint, console: Console) -> None:
     console.say(text.sentence(made.total, made.shared))
     console.say(f"as published about {text.span(made.total.raw)}, in shards about {text.span(made.total.fused)}")
     console.table(_sets(made))
+    if len(made.checklist) > SHOWN:
+        console.say(f"… and {len(made.checklist) - SHOWN} more data sets; blueprint.md (--out) has all")
     if made.conflicts:
         console.table(_conflicts(made))
+        if len(made.conflicts) > SHOWN:
+            console.say(f"… and {len(made.conflicts) - SHOWN} more conflicts; blueprint.md (--out) has all")
     for c in made.duplicates:
         links = f"; {c.uncounted} links without a number" if c.uncounted else ""
         console.say(f"shared: {', '.join(c.datasets)}: {c.items:,} items, at most {c.distinct:,} different{links}")
@@ -133,7 +137,7 @@ def _sets(made: Blueprint) -> Table:
     shown.add_column("id", overflow="fold", min_width=16)
     shown.add_column("recipe", overflow="fold")
     shown.add_column("to do", overflow="fold")
-    for e in made.checklist:
+    for e in sorted(made.checklist, key=lambda entry: entry.source is None)[:SHOWN]:
         shown.add_row(escape(e.id), escape(e.source or "no"), escape("; ".join(e.steps)))
     return shown
 

@@ -22,10 +22,11 @@ from transforms import probe
 from transforms.build_shards import BuildShards
 from transforms.cancel import CancelWatch
 from transforms.event_log import EventLog
-from transforms.plan import duplicates, files, planner
+from transforms.plan import duplicates, files
 from transforms.plan.planner import Plan
 from transforms.plan.published import Published
 from transforms.plan.published import load as load_published
+from transforms.plan.revision import revise
 from transforms.references import References
 from transforms.rows import made_digest
 from transforms.same_code import require_same_code
@@ -40,7 +41,7 @@ READERS = 8
 """Markers that are read at a time: on an object store each is three requests."""
 
 
-WANTED_HOLES = frozenset({Reason.DUPLICATE, Reason.NO_SLICE})
+WANTED_HOLES = frozenset({Reason.DUPLICATE, Reason.NO_SLICE, Reason.TERMS_REFUSED, Reason.TERMS_UNKNOWN})
 """Holes that say nothing against a source: the recipe asks for them."""
 
 
@@ -122,7 +123,9 @@ def build(workspace: Workspace, plan: Plan, engine: Engine, options: BuildOption
         console.remark(
             f"{found} the pixels of another one; building the shards again without {'it' if len(twins) == 1 else 'them'}"
         )
-        plan = planner.revise(plan, twins)
+        doubts, plan = plan.doubts, revise(plan, twins)
+        for doubt in plan.doubts[len(doubts) :]:
+            console.remark(f"terms: {doubt}")
         watch = watch.also(workspace.corpus, files.folder(plan))  # before others can see the plan, and cancel it
         files.write(plan, workspace.corpus)
     _check_holes(built, published, options)

@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from mdfp.menu import Menu
 from pipelines.console import Console, megabytes
 from pipelines.guard import Call, guard
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="catalog",
+    cls=Menu,
     help="Look into the catalog of public data sets: search it, count it, export it, ask it in SQL (docs/datasets.md).",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -342,18 +344,21 @@ def _counted(name: str, values: Any, total: int) -> Table:
 
 
 def _shown(found: DataSet, links: tuple[Overlap, ...]) -> dict[str, Any]:
-    from catalog import datasets, sources
+    from catalog import datasets, origins, sources
 
-    manifests = datasets.manifests().get(found.id, ())
+    read = {i: origins.in_force(sources.load(i)) for i in datasets.manifests().get(found.id, ())}
     return {
         "dataset": dataclasses.asdict(found),
         "links": [dataclasses.asdict(o) for o in links],
-        "sources": {i: {"license": sources.load(i).terms.license} for i in manifests},
+        "sources": {
+            i: {"license": m.terms.license, "origins": [o.id for o in m.origins], "doubts": origins.doubts(m)}
+            for i, m in read.items()
+        },
     }
 
 
 def _facts(found: DataSet, links: tuple[Overlap, ...], catalog: Catalog) -> Table:
-    from catalog import datasets, sources
+    from catalog import datasets, origins, sources
 
     shown = Table(title=escape(found.name), title_justify="left", show_header=False)
     shown.add_column("field", style="bold")
@@ -375,11 +380,15 @@ def _facts(found: DataSet, links: tuple[Overlap, ...], catalog: Catalog) -> Tabl
     for link in links:
         shown.add_row("shares", escape(_link_line(found.id, link)))
     for source in datasets.manifests().get(found.id, ()):
-        stated = sources.load(source).terms.license or "none"
+        manifest = origins.in_force(sources.load(source))
+        stated = manifest.terms.license or "none"
         differs = (
             f"; the catalog says {found.license}" if found.license and stated not in ("none", found.license) else ""
         )
         shown.add_row("read by", escape(f"catalog/sources/{source}.yaml, licence {stated}{differs}"))
+        if manifest.origins:
+            taken = ", ".join(f"{o.id} ({o.terms.license or 'none'})" for o in manifest.origins)
+            shown.add_row("its origins", escape(taken))
     return shown
 
 

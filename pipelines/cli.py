@@ -9,16 +9,31 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 
+from mdfp.menu import Menu
 from pipelines import archive, blueprint, catalog, operate
 from pipelines.console import Console, megabytes
 from pipelines.guard import Call, guard
 
+
+class Commands(Menu):
+    """The commands, in the order in which a corpus comes about."""
+
+    sections: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "Find data and describe it": ("catalog", "blueprint", "inspect", "init", "labels"),
+        "Build a corpus": ("run", "inventory", "fingerprint", "plan", "build", "publish"),
+        "Look after it": ("status", "cancel", "repair", "gc", "withdraw"),
+        "See it work": ("demo",),
+    }
+
+
 app = typer.Typer(
+    cls=Commands,
     help=(
         "Build a corpus of medical images: raw public data sets in, verified shards out.\n\n"
         "Four stages, each resumable: inventory (headers only) → plan (no pixels; review it) → build (pixels, once) → "

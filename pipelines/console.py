@@ -18,8 +18,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 POLL_S = 0.5
 """How often a progress display looks."""
 
+WIDE = 200
+"""Characters of a line of a table that goes to a file or another program, where nothing says how wide it may be."""
+
 LOG_EVERY_S = 15.0
 """Without a terminal (a log file, CI) a line is printed this often at most."""
+
+
+def _width() -> int | None:
+    """Of standard output; None where rich finds it out."""
+    return None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE
 
 
 @dataclass
@@ -36,7 +44,7 @@ class Console:
     _err: RichConsole = field(
         default_factory=lambda: RichConsole(file=_own_stderr(), highlight=False, soft_wrap=True, markup=False)
     )
-    _out: RichConsole = field(default_factory=lambda: RichConsole(highlight=False, soft_wrap=True))
+    _out: RichConsole = field(default_factory=lambda: RichConsole(highlight=False, soft_wrap=True, width=_width()))
 
     def say(self, text: str = "") -> None:
         """A line of result for people; nothing with `--json`."""

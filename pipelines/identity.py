@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,13 @@ from mdfp.errors import UsageError
 from pipelines import fingerprint
 from pipelines.console import Console
 from pipelines.workspace import Workspace
-from schemas.identity import IdentityEdge, IdentityLink, IdentityRow, ImageMatch
+from schemas.identity import IdentityEdge, IdentityLink, IdentityOverlap, IdentityRow, ImageMatch
 from transforms import commit
 from transforms.identity import graph as graphs
-from transforms.identity import links
+from transforms.identity import links, overlaps
 from transforms.identity.graph import Graph, Node
 from transforms.identity.matching import match
+from transforms.identity.overlaps import Expected, Named
 from transforms.identity.table import FingerprintFile, Fingerprints, key_of
 from transforms.plan import identity
 from transforms.plan.identity import Known
@@ -31,6 +33,9 @@ from transforms.plan.published import Published
 from transforms.publish import parquet_bytes, table_bytes
 
 WHO = ("case_id", "source", "patient", "study")
+
+SERIES = ("case_id", "source", "series")
+"""What overlap facts join cases by."""
 
 
 def known(
@@ -43,8 +48,9 @@ def known(
     """
     recipe = workspace.recipe
     taken = fingerprint.load(workspace.corpus)
+    facts = overlaps.expected(workspace.sources)
     asked = recipe.identity.links or recipe.identity.known or recipe.splits.never_train
-    if taken is None and not asked:
+    if taken is None and not asked and not facts:
         return None
     keys = _keys(inventory)
     files = [taken] if taken else []
@@ -57,7 +63,7 @@ def known(
             f"pass; python -m pipelines fingerprint {workspace.recipe_path} reads them"
         )
     nodes = _nodes(inventory, published, prints)
-    edges = _links(workspace, nodes, console)
+    edges = (*_links(workspace, nodes, console), *_linked_by_facts(workspace, facts, inventory, published))
     graph = graphs.build(nodes.values(), _matches(workspace, prints, console), edges)
     _check_names(recipe.splits.never_train, nodes)
     return Known(graph, recipe.splits.never_train)
@@ -167,6 +173,18 @@ def read_links(path: Path) -> list[IdentityLink]:
     return arrow.from_table(IdentityLink, table.select(wanted))
 
 
+def _linked_by_facts(
+    workspace: Workspace, facts: Sequence[Expected], inventory: InventoryTable, published: Published | None
+) -> list[IdentityEdge]:
+    """Edges that overlap facts give by the names of cases and series."""
+    if not any(f.found_by for f in facts):
+        return []
+    tables = [*(published.batches(SERIES) if published else ()), *(part(SERIES) for part in inventory.parts)]
+    rows = (row for table in tables for row in zip(*(table[n].to_pylist() for n in SERIES), strict=True))
+    public = {i: s.public_ids for i, s in workspace.sources.items()}
+    return overlaps.links_of(facts, itertools.starmap(Named, rows), public, workspace.keys)
+
+
 def _check_names(never_train: Iterable[str], nodes: Mapping[str, Node]) -> None:
     there = {n.source for n in nodes.values()} | set(nodes)
     if strange := sorted(set(never_train) - there):
@@ -188,13 +206,26 @@ def write(workspace: Workspace, found: Known, published: Published | None, conso
     paths = {kind: f"identity/{kind}-{name}.parquet" for kind in ("cases", "edges")}
     commit.create_bytes(cases, workspace.corpus, paths["cases"])
     commit.create_bytes(edges, workspace.corpus, paths["edges"])
-    fingerprint.remember(workspace.corpus, **paths)
+    fingerprint.remember(workspace.corpus, **paths, **_write_overlaps(workspace, graph, console))
     for case_id, why in sorted(decided.vain.items()):
         console.remark(
             f"{case_id} is published in {splits[case_id]}, where it must not be: {why}. Take it back with: "
             f"python -m pipelines withdraw {workspace.recipe_path} {case_id}"
         )
     return graph
+
+
+def _write_overlaps(workspace: Workspace, graph: Graph, console: Console) -> dict[str, str]:
+    """Write what was found of what the overlap facts say, and say where it differs; nothing where they say nothing."""
+    rows = overlaps.compare(overlaps.expected(workspace.sources), graph)
+    if not rows:
+        return {}
+    table = parquet_bytes(arrow.to_table(IdentityOverlap, rows))
+    path = f"identity/overlaps-{hashlib.sha256(table).hexdigest()[:16]}.parquet"
+    commit.create_bytes(table, workspace.corpus, path)
+    for remark in overlaps.remarks(rows):
+        console.remark(remark)
+    return {"overlaps": path}
 
 
 def summary(graph: Graph) -> dict[str, object]:

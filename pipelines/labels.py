@@ -23,6 +23,8 @@ SHOWN = {
 }
 """What stands in a cell of the matrix."""
 
+NEVER = "-"
+
 
 def of_recipe(recipe_path: Path) -> Fusion:
     """The fusion of a recipe's sources.
@@ -41,8 +43,9 @@ def describe(fusion: Fusion, console: Console) -> None:
     if fusion.unlabelled:
         console.say(f"without labels: {', '.join(fusion.unlabelled)}")
     console.table(_matrix(fusion))
-    for entry in fusion.left_out:
-        console.say(f"  no class: {entry.structure} ({entry.why})")
+    console.say(f"{NEVER}: not annotated there")
+    for why in dict.fromkeys(entry.why for entry in fusion.left_out):
+        console.say(f"no class, {why}: {', '.join(e.structure for e in fusion.left_out if e.why == why)}")
     if fusion.conflicts:
         console.table(_conflicts(fusion))
     for conflict in fusion.conflicts:
@@ -65,14 +68,15 @@ def summary(fusion: Fusion) -> dict[str, Any]:
 def _matrix(fusion: Fusion) -> Table:
     sources = sorted({a.source for a in fusion.annotations})
     table = Table(title="which source annotates what", title_justify="left")
-    table.add_column("structure", overflow="fold")
-    table.add_column("class", justify="right")
+    table.add_column("structure", no_wrap=True)
+    table.add_column("class", justify="right", no_wrap=True)
     for source in sources:
         table.add_column(source, overflow="fold")
     number = {structure: str(n) for n, structure in enumerate(fusion.space, start=1)}
     cells = {(a.structure, a.source): f"{SHOWN[a.how]} {a.parent or ''}".strip() for a in fusion.annotations}
-    for structure in sorted({a.structure for a in fusion.annotations} | set(fusion.space)):
-        table.add_row(structure, number.get(structure, ""), *(cells.get((structure, s), "never") for s in sources))
+    others = sorted({a.structure for a in fusion.annotations} - set(fusion.space))
+    for structure in (*fusion.space, *others):
+        table.add_row(structure, number.get(structure, ""), *(cells.get((structure, s), NEVER) for s in sources))
     return table
 
 

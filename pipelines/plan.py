@@ -20,6 +20,7 @@ from transforms.plan import files, planner
 from transforms.plan.history import load_holes
 from transforms.plan.planner import Plan, Selection
 from transforms.plan.published import load as load_published
+from transforms.shared_files import SHARED_BYTES
 from transforms.views import changed
 
 MEMORY_FACTOR = 6
@@ -119,6 +120,12 @@ def describe(made: Plan, workers: int, console: Console) -> None:
     rejected = Counter(r.reason for r in made.rejects)
     for reason, count in sorted(rejected.items()):
         console.say(f"  rejected by the inventory: {count} × {reason} ({reason.meaning})")
+    for source, content in sorted(made.sources.items()):
+        if taken := content.get("origins"):
+            told = ", ".join(f"{o['id']} ({o['terms']['license'] or 'none stated'})" for o in taken)
+            console.say(f"  terms of {source}: {content['terms']['license'] or 'none stated'}, and those of {told}")
+    for doubt in made.doubts:
+        console.say(f"  terms in doubt: {doubt}")
     if made.shards:
         console.say(cost(made, workers))
 
@@ -136,8 +143,14 @@ def cost(made: Plan, workers: int) -> str:
 
 
 def peak_bytes(made: Plan) -> int:
-    """Memory a worker needs for the largest case, roughly, with the interpreter and its libraries."""
-    return 300_000_000 + MEMORY_FACTOR * int(pc.max(made.placed["voxels"]).as_py() or 0)
+    """Memory a worker needs for the largest case, roughly, with the interpreter and its libraries.
+
+    Where files are split into time points, with those that it keeps for the next of them.
+    """
+    recipe = made.recipe
+    split = "split" in {recipe.get("temporal"), *(s.get("temporal") for s in recipe.get("sources", ()))}
+    kept = SHARED_BYTES if split else 0
+    return 300_000_000 + kept + MEMORY_FACTOR * int(pc.max(made.placed["voxels"]).as_py() or 0)
 
 
 def summary(made: Plan) -> dict[str, object]:
@@ -151,6 +164,8 @@ def summary(made: Plan) -> dict[str, object]:
         "published": made.published().total(),
         "left_out": dict(Counter(str(a.left_out) for a in made.left_out())),
         "rejects": dict(Counter(str(r.reason) for r in made.rejects)),
+        "origins": {i: [o["id"] for o in s["origins"]] for i, s in sorted(made.sources.items()) if s.get("origins")},
+        "terms_in_doubt": list(made.doubts),
         "estimated_bytes": sum(s.estimated_bytes for s in made.shards),
         "estimated_seconds": round(sum(s.estimated_seconds for s in made.shards), 1),
         "estimated_peak_bytes": peak_bytes(made),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
+from catalog import origins
 from catalog import sources as catalog_sources
 from mdfp import canonical
 from mdfp.errors import UsageError
@@ -148,7 +149,7 @@ def open_workspace(recipe_path: Path, roots: Sequence[str] = (), out: str | None
     """
     recipe, corpus = open_corpus(recipe_path, out)
     folder = recipe_path.resolve().parent
-    sources = catalog_sources.resolve_all(recipe, folder)
+    sources = origins.all_in_force(catalog_sources.resolve_all(recipe, folder))
     _check_space(recipe, sources, recipe_path)
     return Workspace(recipe, recipe_path, sources, _roots(recipe, roots, folder), corpus, patient_key.load())
 

@@ -17,6 +17,7 @@ FINDINGS = {
     "multiframe": "slices that came as frames of one object",
     "mosaic": "slices that came as tiles of one picture",
     "temporal": "several time points at each position: one array, or each a case of its own, as the recipe says",
+    "irregular_times": "time points that follow each other at no one step: the time of each is kept where slices agree",
     "burned_in": "names may be burned into the picture: it passes by the recipe's policy alone",
     "orientation": "a picture that its file says to turn: turned",
     "spacing_unknown": "a distance that is not measured at the patient: not taken for a spacing",

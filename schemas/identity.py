@@ -2,7 +2,8 @@
 
 Below a corpus: `identity/fingerprints-<digest>.parquet` holds `FingerprintRow`s, `identity/matches-<digest>.parquet`
 `ImageMatch`es, `identity/cases-<digest>.parquet` `IdentityRow`s and `identity/edges-<digest>.parquet` `IdentityEdge`s;
-`identity/LATEST.json` names the newest of each. A table of known links has the columns of `IdentityLink`.
+`identity/overlaps-<digest>.parquet` `IdentityOverlap`s; `identity/LATEST.json` names the newest of each. A table of known
+links has the columns of `IdentityLink`.
 """
 
 from __future__ import annotations
@@ -98,3 +99,18 @@ class IdentityRow:
         str | None, "drop: published in a split where its component must not be, so withdraw it; else null"
     ]
     detail: Annotated[str, "the verdict for a person"]
+
+
+@dataclass(frozen=True)
+class IdentityOverlap:
+    """What the catalog's overlap facts say of two sources of a recipe, and what the graph found."""
+
+    source_a: Annotated[str, "id of a source"]
+    source_b: Annotated[str, "id of another, later in the alphabet"]
+    relation: Annotated[str, "of the fact, or through which data sets: subset, same-cases, through kits21"]
+    sure: Annotated[bool, "whether they have cases in common; else they may have, or (none-known) have not"]
+    n_shared: Annotated[int | None, "cases in common, as the fact says; null where it gives no number"]
+    cases_a: Annotated[int, "cases of the one that are known here"]
+    cases_b: Annotated[int, "cases of the other"]
+    found: Annotated[int, "cases that are in one component with one of the other, of the source that has fewer of them"]
+    images: Annotated[int, "pictures that both have, written in whatever way"]

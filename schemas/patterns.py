@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from typing import Annotated
+
+from pydantic import BeforeValidator
 
 _TOKEN = re.compile(
     r"\{(?P<field>\w+)(?::(?P<regex>(?:[^{}]|\{\d+(?:,\d*)?\})+))?\}|(?P<deep>\*\*/?)|(?P<star>\*)|(?P<one>\?)"
@@ -64,3 +67,12 @@ def fill(template: str, values: dict[str, str]) -> str:
         KeyError: a field has no value.
     """
     return re.sub(r"\{(\w+)(?::[^{}]*)?\}", lambda m: values[m[1]], template)
+
+
+def _pattern(value: str) -> str:
+    compile_pattern(value)
+    return value
+
+
+Pattern = Annotated[str, BeforeValidator(_pattern)]
+"""A path below the source's root, with named fields."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
+from mdfp.canonical import SPARSE
 from schemas.case import Reject
 from schemas.reasons import Reason
 
@@ -35,6 +36,9 @@ class PlannedCase(Assignment):
     object_count: Annotated[int, "objects"]
     object_bytes: Annotated[int, "bytes of its objects"]
     voxels: Annotated[int, "voxels of its largest image"]
+    terms: Annotated[
+        str | None, "licences of its sample, joined by AND, where more hold than its case's own; else null"
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -46,11 +50,16 @@ class ShardPlan:
     source: Annotated[str, "id of the source, or of the pool"]
     generation: Annotated[int, "number of the manifest it is planned for"]
     cases: Annotated[tuple[str, ...], "case ids in order"]
-    holes: Annotated[tuple[str, ...], "case ids among them that are already known to be duplicates"]
+    holes: Annotated[
+        tuple[str, ...], "case ids among them of which it is already known that they are left out: duplicates"
+    ]
     estimated_bytes: Annotated[int, "expected size"]
     estimated_seconds: Annotated[float, "expected CPU seconds"]
     fingerprint: Annotated[str, "sha256 of everything its bytes are a function of"]
     hole_details: Annotated[tuple[str, ...], "for each of the holes, whose pixels it has"] = ()
+    hole_reasons: Annotated[tuple[Reason, ...], "for each of the holes, why; none: all are duplicates"] = field(
+        default=(), metadata={SPARSE: True}
+    )
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,7 @@ def attribution(manifest: Manifest, census: Census | None = None, known: Mapping
 
 def _source(terms: SourceTerms, census: Census | None, known: Mapping[str, Grants]) -> list[str]:
     lines = [f"## {terms.title}", "", f"- source: `{terms.source}`", f"- licence: {terms.license}"]
-    lines += [f"- page: {terms.url}"] if terms.url else []
-    lines += [f"- cite: {work}" for work in terms.citation]
+    lines += _made(terms)
     if census is None:
         return lines
     lines.append(f"- samples: {census.samples.get(terms.source, 0)} of {census.patients.get(terms.source, 0)} patients")
@@ -77,6 +76,12 @@ def _origin(origin: OriginTerms, title: str) -> list[str]:
     what = {"images": "images", "labels": "labels", "both": "images and labels"}.get(origin.what, origin.what)
     lines = [f"### {origin.title}, whose {what} {title} took over", ""]
     lines += [f"- origin: `{origin.origin}`", f"- licence: {origin.license}"]
-    lines += [f"- page: {origin.url}"] if origin.url else []
-    lines += [f"- cite: {work}" for work in origin.citation]
-    return [*lines, ""]
+    return [*lines, *_made(origin), ""]
+
+
+def _made(terms: SourceTerms | OriginTerms) -> list[str]:
+    """Who made a data set and when, where it is, and what to cite for it, as far as it is known."""
+    by = ", ".join([*terms.creators, *([str(terms.year)] if terms.year is not None else [])])
+    lines = [f"- by: {by}"] if terms.creators else []
+    lines += [f"- page: {terms.url}"] if terms.url else []
+    return [*lines, *(f"- cite: {work}" for work in terms.citation)]

@@ -42,8 +42,8 @@ class ShardStatus:
 class BuildShards(beam.PTransform):
     """Row numbers of a plan's shard table → a `ShardStatus` each; the shards themselves go to the corpus.
 
-    One element costs, at its largest: the compressed bytes of two cases, one volume as read and one as stored, and a
-    shard on local scratch.
+    One element costs, at its largest: the compressed bytes of two cases, one volume as read and one as stored, a shard on
+    local scratch, and where several cases are made of one file `shared_files.SHARED_BYTES`.
 
     Attributes:
         out: where the corpus is.

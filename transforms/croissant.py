@@ -3,8 +3,8 @@
 Its files are the shards and index files of one manifest, with their sizes and hashes; its records are the rows of the index
 and the members of the tars. Provenance is in the words of PROV-O, as the format's section on it says: what each source is,
 what it took over itself, and the plan that made the corpus of them. What a corpus does not know (who made it, when it was
-published, its page) is left out unless the recipe says it under about:. There is no clock and no place in it, so equal
-manifests give equal bytes.
+published, its page) is left out unless the recipe says it under about:; who made its sources, and when, stands in the
+manifest where the catalog lists them. There is no clock and no place in it, so equal manifests give equal bytes.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def croissant(manifest: Manifest, census: Census, indexes: Sequence[IndexFile]) 
         "license": _licenses(census),
         "citation": _citations(manifest),
         "url": about.get("url"),
-        "creator": [{"@type": "sc:Organization", "name": name} for name in about.get("creators", ())],
+        "creator": [_organization(name) for name in about.get("creators", ())],
         "datePublished": about.get("published"),
         "keywords": sorted({e.structure for e in manifest.palette}),
         "prov:wasDerivedFrom": [_source(t) for t in manifest.terms],
@@ -167,9 +167,17 @@ def _data_set(at: str, terms: SourceTerms | OriginTerms) -> dict[str, Any]:
         found["license"] = _page(terms.license)
     if terms.url:
         found["url"] = terms.url
+    if terms.creators:
+        found["creator"] = [_organization(name) for name in terms.creators]
+    if terms.year is not None:
+        found["datePublished"] = str(terms.year)  # a year alone is a date of ISO 8601
     if terms.citation:
         found["citation"] = list(terms.citation)
     return found
+
+
+def _organization(name: str) -> dict[str, Any]:
+    return {"@type": "sc:Organization", "name": name}
 
 
 def _activity(manifest: Manifest) -> dict[str, Any]:

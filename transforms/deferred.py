@@ -25,10 +25,11 @@ from mdfp.sample import Acquisition
 from schemas import licenses
 from schemas.case import ArrayHeader, Case, CaseImage, ObjectRecord, Reject
 from schemas.inventory import InventoryRow
+from schemas.layouts import DicomLayout
 from schemas.published import PublishedSeries
 from schemas.reasons import Reason
 from schemas.recipe import Geometry, Recipe
-from schemas.source import DicomLayout, Source
+from schemas.source import Source
 from transforms.estimate import INSTANCE_S, SNAPSHOT_BYTES, ArrayCost, estimate
 from transforms.inventory_series import image_name, inventory_series, read_header
 from transforms.layouts.group import group, shown_path

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from schemas.case import Case, ObjectRecord
 from schemas.reasons import Reason
 from transforms.read.array import Blob
+from transforms.read.kept_content import KeptContent
 from transforms.rejected import Rejected
 from transforms.retry import with_retries
 from transforms.scratch import Bytes
+from transforms.shared_files import SharedFiles
 from transforms.store import SourceStore
 
 
@@ -29,7 +31,13 @@ class FetchedCase:
 
 
 def fetch_case(
-    case: Case, objects: Sequence[ObjectRecord], store: SourceStore, *, attempts: int, any_version: bool = False
+    case: Case,
+    objects: Sequence[ObjectRecord],
+    store: SourceStore,
+    *,
+    attempts: int,
+    any_version: bool = False,
+    shared: SharedFiles | None = None,
 ) -> FetchedCase:
     """Read every object of a case, all of the version that the inventory saw; from a remote store several at a time.
 
@@ -39,6 +47,7 @@ def fetch_case(
         store: the source's bucket.
         attempts: how often a failing request is tried.
         any_version: compare sizes only: for callers who know what must come out, such as a repair from a new copy.
+        shared: files that other cases read too.
 
     Raises:
         Rejected: MISSING_FILE, SOURCE_CHANGED.
@@ -48,12 +57,23 @@ def fetch_case(
     def read(record: ObjectRecord) -> Bytes:
         return with_retries(lambda: _read_unchanged(store, record, any_version), attempts=attempts)
 
+    arrays = Counter(record.path for record in objects)
+
+    def several(record: ObjectRecord) -> bool:
+        return arrays[record.path] > 1 or (shared is not None and shared.shares(record))
+
     fetched = FetchedCase(case)
     once = {record.path: record for record in objects}  # several volumes may lie in one file
-    contents = dict(zip(once, store.each(read, list(once.values())), strict=True))
+    blobs = {path: blob for path, record in once.items() if shared is not None and (blob := shared.get(record))}
+    missing = [record for path, record in once.items() if path not in blobs]
+    for record, data in zip(missing, store.each(read, missing), strict=True):
+        blobs[record.path] = Blob(
+            record.path, data, store.local(record.path), KeptContent() if several(record) else None
+        )
+        if shared is not None:
+            shared.put(record, blobs[record.path])
     for record in objects:
-        data = contents[record.path]
-        fetched.blobs[record.array].append((Blob(record.path, data, store.local(record.path)), record.structure))
+        fetched.blobs[record.array].append((blobs[record.path], record.structure))
     return fetched
 
 

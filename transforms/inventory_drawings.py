@@ -14,9 +14,11 @@ from typing import Protocol
 from mdfp.sample import Finding
 from schemas import segment_names
 from schemas.case import Reject
+from schemas.label_table import LabelTable
+from schemas.layouts import DicomLayout, label_names
 from schemas.ontology.structures import BACKGROUND
 from schemas.reasons import Reason
-from schemas.source import DicomLayout, LabelTable, Source, label_names
+from schemas.source import Source
 from transforms.layouts.case_files import ArrayFiles, Fault, HeaderFile, KnownLabel
 from transforms.layouts.group import to_reject
 from transforms.pseudonym import PatientKeys

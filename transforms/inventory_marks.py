@@ -13,8 +13,10 @@ from dataclasses import dataclass, replace
 from mdfp.readers import reader_name
 from mdfp.sample import Finding
 from schemas.case import CaseAnnotation, Reject
+from schemas.label_table import LabelTable
+from schemas.layouts import DicomLayout, ReaderMarks
 from schemas.reasons import Reason
-from schemas.source import DicomLayout, LabelTable, ReaderMarks, Source
+from schemas.source import Source
 from transforms.inventory_drawings import SeriesCase
 from transforms.layouts.case_files import ArrayFiles, Fault, HeaderFile, KnownLabel
 from transforms.layouts.group import to_reject

@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 
 from schemas.case import CaseImage
+from schemas.label_table import LabelTable
 from schemas.reasons import Reason
 from schemas.recipe import Limits
-from schemas.source import LabelTable
 from transforms.flat import is_flat
 from transforms.labels.flat import check_size
 from transforms.layouts.case_files import ArrayFiles

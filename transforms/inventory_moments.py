@@ -2,8 +2,8 @@
 
 A case is split only where its images over time have one number of time points: then the first time point of one belongs to
 the first of the other. The labels of these images go with each time point; labels over time are split alike. Images without
-time stay a case of their own, so that no image is there twice. All are of one patient, so no split or fold parts them. Each
-time point is read from the whole file again.
+time stay a case of their own, so that no image is there twice. All are of one patient, so no split or fold parts them. The
+estimate of a time point counts inflating the whole file, which a worker is spared where it still has it (`shared_files`).
 """
 
 from __future__ import annotations

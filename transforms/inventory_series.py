@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from schemas.case import ArrayHeader, Case, CaseAnnotation, CaseImage, CaseLabel
+from schemas.layouts import DicomLayout, ImageChannel, label_names
 from schemas.policy import NOTHING, Policy
 from schemas.reasons import Reason
 from schemas.recipe import Geometry, Limits, Temporal
-from schemas.source import DicomLayout, ImageChannel, Source, label_names
+from schemas.source import Source
 from schemas.terms import license_of
 from transforms.annotated import check_policy
 from transforms.estimate import ArrayCost, estimate

@@ -13,9 +13,10 @@ import re
 from collections.abc import Sequence
 
 from schemas.case import ArrayHeader
+from schemas.label_table import LabelTable
+from schemas.layouts import LabelFiles
 from schemas.reasons import Reason
 from schemas.recipe import Limits
-from schemas.source import LabelFiles, LabelTable
 from transforms.layouts.case_files import ArrayFiles, Fault, KnownLabel
 from transforms.read import mask, raster
 from transforms.read.header import ReadHeader

@@ -14,7 +14,6 @@ from mdfp import arrow, canonical, index
 from mdfp import manifest as manifests
 from mdfp.manifest import HoleCount, IndexEntry, Manifest, ShardEntry, SourceTerms, SplitTotal
 from schemas.case import Reject
-from schemas.licenses import UNSTATED
 from schemas.plan import Marker
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
@@ -144,10 +143,7 @@ def _total(split: str, shards: Sequence[ShardEntry], patients: int) -> SplitTota
 def _terms(sources: Mapping[str, Source], published: Published | None) -> tuple[SourceTerms, ...]:
     terms = {t.source: t for t in published.manifest.terms} if published else {}
     for source in sources.values():
-        t = source.terms
-        terms[source.id] = SourceTerms(
-            source.id, source.title, t.license or UNSTATED, t.url, t.citation, views.origins_of(source)
-        )
+        terms[source.id] = views.terms_of(source)
     return tuple(terms[k] for k in sorted(terms))
 
 
@@ -166,7 +162,9 @@ def all_rejects(plan: Plan, markers: Sequence[Marker]) -> list[Reject]:
 def _unnamed(reject: Reject, gone: Collection[str]) -> Reject:
     """A reject without the name of a case that was taken back: it is counted, and no longer shown."""
     detail = reject.detail
-    for case_id in gone if reject.reason == Reason.DUPLICATE else ():  # it says whose pixels it has
+    for case_id in (
+        gone if reject.reason in (Reason.DUPLICATE, Reason.TERMS_UNKNOWN) else ()
+    ):  # it says whose pixels it has
         detail = detail.replace(case_id, "a case that was taken back")
     hidden = reject.reason == Reason.WITHDRAWN or reject.case_id in gone
     return dataclasses.replace(reject, case_id=None if hidden else reject.case_id, detail=detail)

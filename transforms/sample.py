@@ -111,7 +111,7 @@ class SampleMaker:
         """Read, normalise, check and encode one case, volumes whole.
 
         Memory: the compressed case, the stored images, and one image or mask as read (a view of its inflated file) at a
-        time.
+        time; of a file that others read too, its inflated content (`kept_content.KEPT_BYTES` at most).
 
         Raises:
             Rejected: the case cannot be used, for a permanent reason.

@@ -33,6 +33,7 @@ from transforms.plan.files import ShardWork
 from transforms.rejected import Rejected
 from transforms.rows import made_digest, write_rows
 from transforms.sample import MadeSample, SampleMaker
+from transforms.shared_files import SharedFiles
 from transforms.store import CorpusStore, SourceStore
 
 PREFETCH_BYTES = 512 << 20
@@ -56,6 +57,7 @@ class ShardBuilder:
         any_version: see `fetch_case`.
         on_case: called after every case, for a progress display.
         observer: told of what happens, for telemetry and logs.
+        shared: files of which several cases are made.
     """
 
     maker: SampleMaker
@@ -66,6 +68,7 @@ class ShardBuilder:
     any_version: bool = False
     on_case: Callable[[], None] = lambda: None
     observer: Observer = field(default_factory=Observer)
+    shared: SharedFiles = field(default_factory=SharedFiles, compare=False)
 
     def build(self, work: ShardWork) -> tuple[Marker, bool]:
         """Build and commit a shard, or find that it is there already.
@@ -132,7 +135,8 @@ class ShardBuilder:
         holes: list[Reject] = []
         with file.open("xb") as stream, ThreadPoolExecutor(1) as fetcher:
             tar = TarWriter(stream)
-            for case, fetched in self._fetched(work, fetcher):
+            self.shared.begin(work.cases, work.objects)
+            for number, (case, fetched) in enumerate(self._fetched(work, fetcher)):
                 if isinstance(fetched, Reject):
                     holes.append(fetched)
                     self.observer.hole(work, case.case_id, fetched.reason)
@@ -143,6 +147,7 @@ class ShardBuilder:
                     except Rejected as verdict:
                         holes.append(_hole(case, verdict.reason, verdict.detail))
                         self.observer.hole(work, case.case_id, verdict.reason)
+                self.shared.done(number)
                 self.on_case()
             sha256, size = tar.finish()
         self._recount(file, samples)
@@ -155,11 +160,11 @@ class ShardBuilder:
         objects: dict[str, list[ObjectRecord]] = {c.case_id: [] for c in work.cases}
         for record in work.objects:
             objects[record.case_id].append(record)
-        duplicates = {a.case_id: a.detail for a in work.assignments if a.case_id in work.shard.holes}
+        known = {a.case_id: a for a in work.assignments if a.case_id in work.shard.holes}
 
         def start(case: Case) -> Future[FetchedCase] | Reject:
-            if case.case_id in duplicates:
-                return _hole(case, Reason.DUPLICATE, duplicates[case.case_id])
+            if case.case_id in known:
+                return _hole(case, known[case.case_id].left_out or Reason.DUPLICATE, known[case.case_id].detail)
             return fetcher.submit(self._fetch, case, objects[case.case_id])
 
         upcoming: Future[FetchedCase] | Reject | None = None
@@ -180,7 +185,9 @@ class ShardBuilder:
             if deferred.is_deferred(case):
                 source, recipe = self.maker.sources[case.source], self.maker.recipe
                 case, objects = deferred.diagnose(case, objects, source, store, recipe, attempts=self.attempts)
-            return fetch_case(case, objects, store, attempts=self.attempts, any_version=self.any_version)
+            return fetch_case(
+                case, objects, store, attempts=self.attempts, any_version=self.any_version, shared=self.shared
+            )
 
     def _recount(self, file: Path, samples: list[Sample]) -> None:
         expected = [m.name for s in samples for m in s.members]

@@ -5,14 +5,27 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from catalog import datasets
+from catalog import origins as catalog_origins
 from mdfp import canonical, sampling
 from mdfp.errors import UsageError
-from mdfp.manifest import Manifest, OriginTerms, Sampling, SamplingCap, SamplingCell, SourceAnatomy, TermsException
+from mdfp.manifest import (
+    Manifest,
+    OriginTerms,
+    Sampling,
+    SamplingCap,
+    SamplingCell,
+    SourceAnatomy,
+    SourceTerms,
+    TermsException,
+)
 from schemas.licenses import UNSTATED
 from schemas.recipe import Recipe
 from schemas.source import Source
+from schemas.terms import DataOrigin
 from schemas.views import Sampling as Asked
 from transforms.census import Census
 from transforms.plan.terms import Compiler
@@ -68,11 +81,50 @@ def exceptions_of(
     return tuple(sorted(found, key=lambda e: (e.source, e.license)))
 
 
-def origins_of(source: Source) -> tuple[OriginTerms, ...]:
-    """The data sets that a source's samples were taken from, as a manifest lists them."""
-    return tuple(
-        OriginTerms(o.id, o.title, o.what, o.terms.license or UNSTATED, o.terms.url, o.terms.citation, o.cases)
-        for o in source.origins
+def terms_of(source: Source) -> SourceTerms:
+    """The terms of a source and its origins, as a manifest lists them."""
+    t = source.terms
+    facts = _facts(source.catalog)
+    origins = tuple(_origin(o) for o in source.origins)
+    return SourceTerms(
+        source.id,
+        source.title,
+        t.license or UNSTATED,
+        t.url or facts.url,
+        t.citation,
+        origins,
+        facts.creators,
+        facts.year,
+    )
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What the catalog knows of who made a data set, and when and where it is published."""
+
+    creators: tuple[str, ...] = ()
+    year: int | None = None
+    url: str | None = None
+
+
+def _facts(dataset: str | None) -> _Facts:
+    row = datasets.load().get(dataset) if dataset is not None else None
+    return _Facts() if row is None else _Facts(row.organizations, row.year, next(iter(row.urls), None))
+
+
+def _origin(origin: DataOrigin) -> OriginTerms:
+    """Page and works to cite are the catalog's where the manifest names none; the licence is what the origin has in force."""
+    facts, told = _facts(origin.id), catalog_origins.terms_of(origin.id)
+    return OriginTerms(
+        origin.id,
+        origin.title,
+        origin.what,
+        origin.terms.license or UNSTATED,
+        origin.terms.url or told.url or facts.url,
+        origin.terms.citation or told.citation,
+        origin.cases,
+        facts.creators,
+        facts.year,
     )
 
 

@@ -56,7 +56,8 @@ class TemporalVolume:
         scale: physical = stored * scale + offset.
         offset: see scale.
         padding: stored value that marks voxels outside the scan, or None.
-        step_ms: from one moment to the next, where the file says; else None.
+        step_ms: from one moment to the next, where the file says and it is one; else None.
+        times_ms: of each moment after the first, where the file says and there is no one step; else empty.
     """
 
     array_tzyx: npt.NDArray[Any]
@@ -66,6 +67,7 @@ class TemporalVolume:
     offset: float = 0.0
     padding: float | None = None
     step_ms: float | None = None
+    times_ms: tuple[float, ...] = ()
 
     @property
     def array(self) -> npt.NDArray[Any]:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 
-from catalog import sources
+from catalog import origins, sources
 from schemas import licenses
+from schemas.layouts import DicomLayout, MsdLayout, NnunetLayout, PerStructureLayout
 from schemas.policy import Risk, risks_of
-from schemas.source import DicomLayout, MsdLayout, NnunetLayout, PerStructureLayout, Source
+from schemas.source import Source
 from schemas.table_layout import FoldersLayout
 
 
 @cache
 def manifest(source_id: str) -> Source:
-    """The manifest of this id; see `catalog.sources.load`."""
-    return sources.load(source_id)
+    """The manifest of this id, with its origins in force; see `catalog.sources.load`."""
+    return origins.in_force(sources.load(source_id))
 
 
 KINDS = {"XR": ("CR", "DX")}

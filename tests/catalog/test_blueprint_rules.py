@@ -99,7 +99,7 @@ def test_a_contradicted_licence_needs_both_on_the_list():
 def test_the_licences_of_origins_are_needed_too():
     world = Catalog((CATALOG["abdomenatlas"],), (), WORDS)
     terms = select(BlueprintQuery(), world).taken[0].terms
-    assert terms.inherited == ("GPL-3.0-only", "none")
+    assert terms.inherited == ("CC-BY-NC-ND-2.0", "CC-BY-NC-ND-4.0", "CC-BY-SA-4.0", "GPL-3.0-only", "none")
     for left_out in terms.inherited:
         allow = tuple(i for i in (*terms.known, *terms.inherited) if i != left_out)
         chosen = select(BlueprintQuery(licenses=allow), world)

@@ -17,9 +17,11 @@ from mdfp.errors import UsageError
 from mdfp.labels import State
 from mdfp.sample import Grid
 from schemas.case import Reject
+from schemas.label_table import LabelTable
+from schemas.layouts import PerStructureLayout
 from schemas.reasons import Reason
 from schemas.recipe import Recipe
-from schemas.source import LabelTable, Patient, PerStructureLayout, Source
+from schemas.source import Patient, Source
 
 
 def recipe(**fields) -> Recipe:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import imagecodecs
 import numpy as np
 
+from schemas.label_table import LabelTable
 from schemas.recipe import Limits
-from schemas.source import LabelTable
 from transforms.labels.pixels import numbers
 from transforms.read import array, flat, mask, nifti, raster, video
 from transforms.read.array import Blob
@@ -127,7 +127,9 @@ def _tiff() -> list[bytes]:
     from PIL import Image
 
     result = []
-    for pixels, compression in ((_grey(), "raw"), (_rgb(), "tiff_lzw"), (_grey(), "tiff_adobe_deflate")):
+    for pixels, compression in (
+        (_grey(), "raw"), (_rgb(), "tiff_lzw"), (_grey(), "tiff_adobe_deflate"), (_rgb(), "jpeg"),
+    ):  # fmt: skip
         buffer = io.BytesIO()
         Image.fromarray(pixels).save(buffer, "TIFF", compression=compression)
         result.append(buffer.getvalue())

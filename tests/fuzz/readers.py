@@ -19,7 +19,7 @@ from tests.fuzz import drawings, flat, marks, several
 from tests.hostile import files, packs, series
 from transforms.archives import tarred, zipped
 from transforms.archives.inflated import Inflated
-from transforms.read import array, dicom, itk, nifti, over_time
+from transforms.read import array, dicom, dicom_pixels, itk, nifti, over_time
 from transforms.read import series as doctor
 from transforms.read.header import check_extent
 from transforms.rejected import Rejected
@@ -74,7 +74,7 @@ def _dicom(data: bytes) -> None:
         read = [(p, data if p == "a" else _SECOND) for p in volume.paths]
         _use(doctor.read(read, volume.header, LIMITS).array_zyx)
     if instance.rows * instance.columns <= LIMITS.max_voxels:  # the doctor would not ask for more
-        _use(dicom.pixels(data).array_yx)
+        _use(dicom_pixels.pixels(data).array_yx)
 
 
 _SECOND = series.encoded(series.dataset("fuzz", 1))

@@ -156,7 +156,7 @@ def bad() -> list[Input]:
 def _bad_pictures() -> list[Input]:
     whole, photo = png(grey()), jpeg(colour())
     restarts = jpeg(colour(), restart_marker_blocks=4)
-    pages = tiff(grey(), grey(1))
+    pages, coarse = tiff(grey(), grey(1)), jpeg(colour(), progressive=True)
     rows: list[tuple[str, str, bytes, Reason]] = [
         ("png-empty", ".png", b"", Reason.UNREADABLE),
         ("png-is-html", ".png", b"<html>not found</html>" * 20, Reason.UNREADABLE),
@@ -166,6 +166,7 @@ def _bad_pictures() -> list[Input]:
         ("png-lies", ".png", _png_of(900, 900, zlib.compress(bytes(100))), Reason.UNREADABLE),
         ("jpeg-cut", ".jpg", photo[: len(photo) // 2], Reason.TRUNCATED),
         ("jpeg-breaks-off", ".jpg", photo[: len(photo) // 2].rstrip(b"\xff") + b"\xff\xd9", Reason.TRUNCATED),
+        ("jpeg-between-scans", ".jpg", coarse[: coarse.rindex(b"\xff\xc4")] + b"\xff\xd9", Reason.TRUNCATED),
         ("jpeg-restart-lost", ".jpg", _without_restart(restarts), Reason.UNREADABLE),
         ("jpeg-huge", ".jpg", _resized(photo, 65_500, 65_500), Reason.TOO_LARGE),
         ("jpeg-higher", ".jpg", _resized(photo, 6000, COLUMNS), Reason.TRUNCATED),
@@ -173,12 +174,21 @@ def _bad_pictures() -> list[Input]:
         ("jpeg-no-frame", ".jpg", b"\xff\xd8\xff\xe0\x00\x04ab\xff\xd9", Reason.UNREADABLE),
         ("tiff-cut", ".tif", tiff(grey())[:200], Reason.TRUNCATED),
         ("tiff-pages", ".tif", pages, Reason.MULTIFRAME),
+        ("tiff-jpeg-breaks-off", ".tif", _broken_strip(_saved(colour(), "TIFF", compression="jpeg")), Reason.TRUNCATED),
     ]  # fmt: skip
     frames = series.files("dx-breaks-off", _broken_jpeg, slices=1, syntax=JPEG_BASELINE)
     return [
         *(_picture(n, end, data, reason) for n, end, data, reason in rows),
         Input("dx-breaks-off", frames, Reason.TRUNCATED, "series"),
     ]
+
+
+def _broken_strip(data: bytes) -> bytes:
+    """A TIFF in JPEG whose only strip ends at half its length, its end marker put there by force."""
+    with Image.open(io.BytesIO(data)) as image:
+        (place,), (length,) = image.tag_v2[273], image.tag_v2[279]  # type: ignore[attr-defined]
+    half = length // 2
+    return data[: place + half] + b"\xff\xd9" + bytes(length - half - 2) + data[place + length :]
 
 
 def _bad_films() -> list[Input]:

@@ -67,7 +67,9 @@ def test_show_says_facts_doubts_links_and_sources():
     shown = result("show", "kits23")
     assert shown["dataset"]["id"] == "kits23"
     assert {link["container"] for link in shown["links"]} == {"kits23", "m3d", None}
-    assert shown["sources"] == {"kits23": {"license": None}}
+    doubt = "kits23: no licence counts where rows of the catalog say one: kits19 CC-BY-NC-SA-4.0"
+    told = {"license": None, "origins": ["kits19", "kits21"], "doubts": [doubt]}
+    assert shown["sources"] == {"kits23": told}
 
 
 def test_show_says_where_two_licences_differ():

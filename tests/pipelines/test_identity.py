@@ -26,7 +26,7 @@ from pipelines.inventory import read_inventory, take_inventory
 from pipelines.plan import plan, read_latest
 from pipelines.runner import Engine
 from pipelines.workspace import open_workspace
-from schemas.identity import FingerprintRow, IdentityEdge, IdentityRow, Kind
+from schemas.identity import FingerprintRow, IdentityEdge, IdentityOverlap, IdentityRow, Kind
 from schemas.reasons import Reason
 from transforms.plan.planner import Selection
 from transforms.plan.published import load as load_published
@@ -51,11 +51,11 @@ def write(volume, path: Path):
     os.utime(path, (1_000_000_000, 1_000_000_000))
 
 
-def manifest(source):
+def manifest(source, license_id="CC-BY-4.0"):
     return {
         "id": source,
         "title": source,
-        "terms": {"license": "CC-BY-4.0"},
+        "terms": {"license": license_id},
         "public_ids": True,
         "patient": {"namespace": source, "id": "{case}"},
         "layout": {"kind": "paired", "images": [{"name": "ct", "modality": "CT", "path": "{case}.nii.gz"}]},
@@ -77,10 +77,11 @@ class World:
     def __init__(self, folder):
         self.folder = folder
 
-    def workspace(self, sources=("first", "again"), **changes):
+    def workspace(self, sources=("first", "again"), licences=None, listed=None, **changes):
         uses = []
         for source in sources:
-            (self.folder / f"{source}.yaml").write_text(yaml.safe_dump(manifest(source)))
+            told = manifest(source, (licences or {}).get(source, "CC-BY-4.0")) | {"catalog": (listed or {}).get(source)}
+            (self.folder / f"{source}.yaml").write_text(yaml.safe_dump(told))
             uses.append({"id": source, "manifest": f"{source}.yaml", "root": f"data/{source}"})
         recipe = {
             "corpus": "twice", "out": "out", "sources": uses, "terms": {"accept": ["CC-BY-4.0"]}, "labels": "image_only",
@@ -97,6 +98,51 @@ class World:
     def table(self, kind, record):
         path = json.loads((self.folder / "out" / fingerprint.LATEST).read_bytes())[kind]
         return arrow.from_table(record, pq.read_table(self.folder / "out" / path))
+
+
+@pytest.mark.parametrize("seen", ["before", "after"])
+def test_an_image_that_two_data_sets_publish_bears_the_terms_of_both(world, seen):
+    """By fingerprints, or when both are built."""
+    (world.folder / "data" / "again" / "two1.nii.gz").unlink()
+    changes = {"licences": {"first": "CC-BY-NC-4.0"}, "splits": {"train": 1.0, "val": 0.0}}
+    workspace = world.prepared(terms={"accept": ["CC-BY-4.0", "CC-BY-NC-4.0"]}, **changes)
+    if seen == "before":
+        take_fingerprints(workspace, Engine(1), QUIET)
+    finished = runs.run(workspace, EVERYTHING, Engine(1), BuildOptions(), QUIET)
+    assert finished is not None
+    made = finished.built.plan
+    assert made.revision == (0 if seen == "before" else 1)
+    (doubt,) = made.doubts
+    assert "published under CC-BY-4.0 (again) and CC-BY-NC-4.0 (first)" in doubt
+    published = load_published(workspace.corpus)
+    assert published is not None
+    held = {s.case_id: s.license for s in published.samples}
+    assert held.pop("again-two0") == "CC-BY-4.0 AND CC-BY-NC-4.0"
+    assert set(held.values()) == {"CC-BY-4.0", "CC-BY-NC-4.0"}
+    attribution = (world.folder / "out" / "ATTRIBUTION.md").read_text()
+    assert "1 under CC-BY-4.0 AND CC-BY-NC-4.0: name the authors, no commercial use" in attribution
+
+
+def test_a_contest_that_is_found_while_building_leaves_a_hole_under_a_profile(world):
+    (world.folder / "data" / "again" / "two1.nii.gz").unlink()
+    override = [{"source": "first", "reason": "bought for use of every kind"}]
+    terms = {"profile": "commercial", "override": override}
+    changes = {"licences": {"first": "CC-BY-NC-4.0"}, "splits": {"train": 1.0, "val": 0.0}}
+    workspace = world.prepared(terms=terms, **changes)
+    finished = runs.run(workspace, EVERYTHING, Engine(1), BuildOptions(), QUIET)
+    assert finished is not None
+    holes = {h.case_id: (h.reason, h.detail) for h in finished.built.holes}
+    assert {c: reason for c, (reason, _) in holes.items()} == {
+        "again-two0": Reason.TERMS_UNKNOWN,
+        "first-one0": Reason.DUPLICATE,
+    }
+    assert holes["again-two0"][1].startswith(
+        "the same image is published under CC-BY-4.0 (again-two0) and CC-BY-NC-4.0 (fir"
+    )
+    published = load_published(workspace.corpus)
+    assert published is not None
+    assert published.case_ids() == {"again-two4", "first-one1", "first-one2", "first-one3"}
+    assert {(e.source, e.license, e.samples) for e in published.manifest.exceptions} == {("first", "CC-BY-NC-4.0", 3)}
 
 
 def test_copies_are_left_out_before_they_are_built(world):
@@ -313,3 +359,44 @@ def test_the_command_says_one_line_and_one_object(command_line, tmp_path):
     missing = command_line.run("fingerprint", tmp_path / "nothing", "--workers", "1")
     assert missing.returncode == 2
     assert "there is no inventory yet" in missing.stderr
+
+
+class Heard(Console):
+    """Keeps what is remarked."""
+
+    def __init__(self):
+        super().__init__(quiet=True, as_json=True)
+        self.remarks = []
+
+    def remark(self, text):
+        self.remarks.append(text)
+
+
+@pytest.mark.parametrize("named", ["as they were", "anew"])
+def test_facts_of_the_catalog_join_cases_by_name_or_say_that_nothing_does(world, named):
+    """KiTS23 holds the cases of KiTS21, and that those of KiTS19, under their names; nobody took fingerprints here."""
+    again = world.folder / "data" / "again"
+    for n in (0, 1, 4):
+        (again / f"two{n}.nii.gz").rename(again / f"{'one' if named == 'as they were' else 'two'}{n}.nii.gz")
+    lawful = {"accept": ["CC-BY-4.0", "CC-BY-NC-SA-4.0"], "unknown": "accept"}
+    workspace = world.prepared(listed={"first": "kits19", "again": "kits23"}, terms=lawful)
+    heard = Heard()
+    made = plan(workspace, EVERYTHING, heard)
+    assert [o["id"] for o in made.sources["again"]["origins"]] == ["kits19", "kits21"]
+    (row,) = world.table("overlaps", IdentityOverlap)
+    assert (row.source_a, row.source_b, row.relation, row.sure) == ("again", "first", "through kits21", True)
+    group = {a.case_id: a.group for a in made.assignments}
+    told = [r for r in heard.remarks if "overlap facts" in r]
+    if named == "as they were":
+        assert (row.cases_a, row.cases_b, row.found, row.images) == (3, 4, 2, 0)
+        assert told == []
+        edges = {(e.case_a, e.case_b, e.kind, e.evidence) for e in world.table("edges", IdentityEdge)}
+        assert ("again-one0", "first-one0", Kind.LINK, "through kits21: equal case names") in edges
+        assert all(group[f"again-one{n}"] == group[f"first-one{n}"] for n in (0, 1))
+        assert group["again-one4"] != group["first-one2"]
+    else:
+        assert (row.found, row.images) == (0, 0)
+        assert len(told) == 1
+        assert told[0].startswith(
+            "again (3 cases) and first (4) share cases, say the overlap facts (through kits21), and noth"
+        )

@@ -7,9 +7,12 @@ import sys
 import zlib
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pyarrow as pa
 import pydicom
 import pytest
 import yaml
@@ -27,14 +30,18 @@ from pipelines.build import BuildOptions
 from pipelines.console import Console
 from pipelines.gate import GateError
 from pipelines.inventory import read_inventory, take_inventory
+from pipelines.plan import peak_bytes
 from pipelines.runner import Engine
 from pipelines.workspace import open_workspace
 from schemas.reasons import Reason
+from transforms import shared_files
 from transforms.plan.planner import Selection
+from transforms.read import inflate
 
 TIMES, SHAPE_XYZ = 5, (16, 13, 11)
 AFFINE = np.array([[-2.0, 0, 0, 15], [0, 2.0, 0, -9], [0, 0, 3.0, 4], [0, 0, 0, 1]])
 MOMENTS, SLICES = 4, 3
+SECONDS = (0, 2, 5, 11)  # of the moments
 QUIET = Console(quiet=True, as_json=True)
 CHECKOUT = Path(__file__).parents[2]
 
@@ -83,6 +90,7 @@ def write_slice(path: Path, t: int, z: int) -> None:
     ds.SOPClassUID, ds.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
     ds.PatientID, ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.FrameOfReferenceUID = "P1", "9.1", "9.2", "9.3"
     ds.Modality, ds.InstanceNumber, ds.TemporalPositionIdentifier = "MR", t * SLICES + z + 1, t + 1
+    ds.AcquisitionTime = f"1200{SECONDS[t]:02}"
     ds.ImageType, ds.ImagePositionPatient = ["ORIGINAL", "PRIMARY"], [1, 2, 4.0 * z]
     ds.ImageOrientationPatient, ds.PixelSpacing, ds.SliceThickness = [1, 0, 0, 0, 1, 0], [1.5, 1.25], 4
     ds.Rows, ds.Columns, ds.SamplesPerPixel, ds.PhotometricInterpretation = 8, 6, 1, "MONOCHROME2"
@@ -191,7 +199,10 @@ def test_kept_images_have_their_voxels_and_their_place(kept):
     dicom = kept.sample("over-dicom-scan")
     expected = np.array([[slice_pixels(t, z)[::-1, ::-1] for z in range(SLICES)] for t in range(MOMENTS)])
     np.testing.assert_array_equal(dicom.image(values="stored"), expected)
-    assert [f.code for f in dicom.record.findings] == ["temporal"]
+    assert [f.code for f in dicom.record.findings] == ["temporal", "irregular_times"]
+    assert dicom.record.image().times_ms == tuple(1000.0 * s for s in SECONDS)
+    assert dicom.annotations(name="frame_time") == ()
+    assert record.times_ms is None
     assert kept.sample("over-nifti-still").record.image().axes == "zyx"
 
 
@@ -333,6 +344,47 @@ def test_split_time_points_are_cases_of_one_patient(split, kept):
             np.testing.assert_array_equal(moment.affine(), kept.sample(whole).affine())
     told = [f.detail for f in split.sample("over-nifti-bold-t002").record.findings if f.code == "temporal"]
     assert told == [f"time point 3 of {TIMES}"]
+
+
+def test_a_file_that_is_split_is_read_and_inflated_once_in_a_process(raw, split, tmp_path, monkeypatch):
+    inflated: Counter[int] = Counter()
+
+    def counted(data, **more):
+        inflated[len(data)] += 1
+        return gunzip(data, **more)
+
+    gunzip = inflate.gunzip
+    monkeypatch.setattr(inflate, "gunzip", counted)
+    again = build(raw, tmp_path / "again", "again", temporal="split")
+    once = {(raw / "nifti" / f"{case}.nii.gz").stat().st_size for case in ("bold", "pair")}
+    assert len(once) == 2, "files of one size cannot be told apart"
+    assert all(inflated[size] == 1 for size in once)
+
+    def shards(corpus: mdfp.Corpus) -> list[tuple[str, str]]:
+        return sorted((s.path, s.sha256) for s in corpus.manifest.shards)
+
+    assert shards(again) == shards(split)
+    inflated.clear()
+    monkeypatch.setattr(shared_files.SharedFiles, "get", lambda self, record: None)
+    alone = build(raw, tmp_path / "alone", "alone", temporal="split")
+    assert all(inflated[size] == TIMES for size in once)
+    assert shards(alone) == shards(split)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "more"),
+    [
+        ({"sources": [{"id": "a"}]}, 0),
+        ({"temporal": "keep", "sources": [{"id": "a"}]}, 0),
+        ({"temporal": "split", "sources": [{"id": "a"}]}, shared_files.SHARED_BYTES),
+        ({"sources": [{"id": "a"}, {"id": "b", "temporal": "split"}]}, shared_files.SHARED_BYTES),
+    ],
+)
+def test_memory_of_a_worker_counts_the_files_it_keeps(recipe, more):
+    def planned(recipe: dict) -> Any:
+        return SimpleNamespace(recipe=recipe, placed=pa.table({"voxels": [1000, 5000]}))
+
+    assert peak_bytes(planned(recipe)) == peak_bytes(planned({"sources": []})) + more
 
 
 def test_the_report_counts_and_draws_them(kept):

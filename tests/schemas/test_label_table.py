@@ -6,7 +6,7 @@ import pytest
 
 from mdfp.errors import UsageError
 from schemas import yaml_file
-from schemas.source import LabelTable
+from schemas.label_table import LabelTable
 
 
 def table(text):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from schemas.source import LabelFiles, LabelTable, Source, label_names
+from schemas.label_table import LabelTable
+from schemas.layouts import LabelFiles, label_names
+from schemas.source import Source
 
 PAIRED = {
     "id": "toy",

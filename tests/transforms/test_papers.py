@@ -11,12 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from catalog import datasets, origins, sources
+from mdfp import manifest as manifests
 from mdfp.manifest import FORMAT, SCHEMA_VERSION, IndexEntry, Manifest, OriginTerms, ShardEntry, SourceTerms, SplitTotal
 from schemas.recipe import Recipe
 from transforms.attribution import attribution
 from transforms.bibtex import citations
 from transforms.census import Census
 from transforms.croissant import IndexFile, croissant
+from transforms.views import terms_of
 
 RECIPE = Recipe.model_validate({"corpus": "tiny", "out": "-", "sources": [{"id": "a"}], "terms": {"accept": []}})
 TERMS = SourceTerms("a", "Data set A", "CC-BY-4.0", "https://example.org/a", ())
@@ -147,6 +150,49 @@ def test_croissant_of_several_index_files_is_valid(tmp_path: Path):
     file.write_bytes(croissant(cited("A. Writer, 2020"), census({("a", "CC-BY-4.0"): 2}), INDEXES))
     issues = mlc.Dataset(jsonld=str(file)).metadata.ctx.issues
     assert issues.errors == set()
+
+
+def catalogued(source_id):
+    """A manifest of one source of the tree, with its origins in force."""
+    return dataclasses.replace(MANIFEST, terms=(terms_of(origins.in_force(sources.load(source_id))),))
+
+
+def test_croissant_has_what_the_catalog_knows_of_sources_and_origins(tmp_path: Path):
+    mlc = pytest.importorskip("mlcroissant")
+    manifest = catalogued("brats2023-gli")
+    data = croissant(manifest, census({("brats2023-gli", "LicenseRef-unstated"): 2}), INDEXES)
+    (derived,) = json.loads(data)["prov:wasDerivedFrom"]
+    rows = datasets.load()
+    assert derived["datePublished"] == str(rows["brats-2023"].year)
+    assert [c["name"] for c in derived.get("creator", [])] == list(rows["brats-2023"].organizations)
+    found = {o["@id"].rsplit("/", 1)[-1]: o for o in derived["prov:wasDerivedFrom"]}
+    assert {"brats-2021", "brats-2017", "tcga-gbm"} <= set(found)
+    for name, origin in found.items():
+        row = rows[name]
+        assert origin["datePublished"] == str(row.year)
+        assert [c["name"] for c in origin.get("creator", [])] == list(row.organizations)
+        assert origin["url"] in (*row.urls, sources.load("brats2021").terms.url)
+        assert not row.paper_url or origin["citation"] in (
+            [row.paper_url],
+            list(sources.load("brats2021").terms.citation),
+        )
+    assert any("creator" in o for o in found.values())
+    (tmp_path / "croissant.json").write_bytes(data)
+    assert mlc.Dataset(jsonld=str(tmp_path / "croissant.json")).metadata.ctx.issues.errors == set()
+    assert manifests.parse(manifests.dump(manifest), "x") == manifest
+
+
+def test_what_the_catalog_does_not_list_has_no_maker():
+    told = terms_of(sources.load("spider"))
+    assert (told.creators, told.year) == ((), None)
+    assert b"creators" not in manifests.dump(dataclasses.replace(MANIFEST, terms=(told,)))
+
+
+def test_the_attribution_names_makers_and_origins():
+    text = attribution(catalogued("verse"))
+    row = datasets.load()["verse19"]
+    assert f"### {row.name}, whose images and labels" in text
+    assert not row.organizations or f"- by: {', '.join(row.organizations)}, {row.year}" in text
 
 
 def test_the_validator_refuses_what_is_wrong(tmp_path: Path):

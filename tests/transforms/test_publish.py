@@ -18,8 +18,8 @@ from transforms.attribution import attribution
 from transforms.build_shards import recipe_of
 from transforms.plan.duplicates import Duplicate
 from transforms.plan.files import PlanReader, write
-from transforms.plan.planner import revise
 from transforms.plan.published import Published
+from transforms.plan.revision import revise
 from transforms.publish import all_rejects, assemble, index_entry, table_bytes
 from transforms.rows import read_samples
 

@@ -14,7 +14,7 @@ from schemas.reasons import Reason
 from transforms import commit
 from transforms.plan.duplicates import Duplicate
 from transforms.plan.files import PlanReader, write
-from transforms.plan.planner import revise
+from transforms.plan.revision import revise
 from transforms.rows import read_samples
 from transforms.shard import ScratchFullError, committed, marker_path, read_marker
 

@@ -200,14 +200,14 @@ def _states(
 
 
 def _copies(truth: WorldTruth, known: Mapping[str, WorldCase], samples: Iterable[Sample]) -> tuple[str, ...]:
-    """Scans of which not the one sample was made that docs/identity.md names: what tests, else what is labelled, else the first."""
+    """Scans of which not the one sample was made that docs/identity.md names: what is labelled, else what tests, else the first."""
     made = {(known[s.case_id].source, known[s.case_id].name) for s in samples}
     by_scan: dict[str, list[WorldCase]] = defaultdict(list)
     for case in truth.cases:
         by_scan[case.scan].append(case)
     wrong = []
     for scan, cases in sorted(by_scan.items()):
-        first = min(cases, key=lambda c: (not c.tests, set(c.states.values()) == {State.UNKNOWN}, c.source, c.name))
+        first = min(cases, key=lambda c: (set(c.states.values()) == {State.UNKNOWN}, not c.tests, c.source, c.name))
         kept = [c for c in cases if (c.source, c.name) in made]
         if kept != [first]:
             wrong.append(f"{scan}: {[f'{c.source} {c.name}' for c in kept]}, expected {first.source} {first.name}")

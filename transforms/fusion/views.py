@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from mdfp.fusion import How
+from schemas.label_table import LabelTable
+from schemas.layouts import DicomLayout, PerStructureLayout
 from schemas.ontology.structures import Ontology
-from schemas.source import DicomLayout, LabelTable, PerStructureLayout, Source
+from schemas.source import Source
 from transforms.labels.states import made_up_of
 
 

@@ -11,9 +11,9 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from schemas.label_table import LabelTable
 from schemas.ontology.structures import BACKGROUND
 from schemas.reasons import Reason
-from schemas.source import LabelTable
 from transforms.labels.extent import tally
 from transforms.labels.memory import Layout, contiguous
 from transforms.rejected import Rejected

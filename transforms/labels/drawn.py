@@ -7,10 +7,10 @@ from typing import TypeVar
 
 from schemas import segment_names
 from schemas.case import CaseLabel
+from schemas.label_table import LabelTable
 from schemas.ontology.structures import BACKGROUND
 from schemas.reasons import Reason
 from schemas.recipe import Limits
-from schemas.source import LabelTable
 from transforms.labels.part import LabelPart, Mask
 from transforms.read.drawing import open_drawing
 from transforms.read.header import affine_of

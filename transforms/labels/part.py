@@ -11,9 +11,9 @@ import numpy as np
 from mdfp import geometry
 from mdfp.sample import Grid
 from schemas.case import CaseLabel
+from schemas.label_table import LabelTable
 from schemas.ontology.structures import BACKGROUND
 from schemas.reasons import Reason
-from schemas.source import LabelTable
 from transforms.labels.agreement import place
 from transforms.labels.coded import IGNORED, Coded, label_map, structure_mask
 from transforms.labels.layers import lay_over

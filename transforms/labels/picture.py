@@ -8,8 +8,8 @@ import numpy as np
 
 from mdfp.geometry import Affine
 from schemas.case import CaseLabel
+from schemas.label_table import LabelTable
 from schemas.reasons import Reason
-from schemas.source import LabelTable
 from transforms.flat import Flat
 from transforms.labels.flat import FlatOnGrid
 from transforms.labels.part import ImageOnGrid, LabelPart, Mask

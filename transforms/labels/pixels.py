@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from schemas.label_table import LabelTable
 from schemas.reasons import Reason
-from schemas.source import LabelTable
 from schemas.values import rgb
 from transforms.rejected import Rejected
 

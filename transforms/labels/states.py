@@ -37,8 +37,8 @@ from types import MappingProxyType
 
 from mdfp.hierarchy import WHOLES
 from mdfp.labels import State
+from schemas.label_table import LabelTable
 from schemas.ontology.structures import Ontology
-from schemas.source import LabelTable
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from schemas.case import CaseAnnotation
+from schemas.layouts import ImageChannel
 from schemas.reasons import Reason
-from schemas.source import ImageChannel
 from transforms.read.header import ReadHeader
 from transforms.store import ListedObject
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mdfp.errors import UsageError
-from schemas.source import ImageChannel
+from schemas.layouts import ImageChannel
 from transforms.layouts.registry import Read
 from transforms.rejected import Rejected
 

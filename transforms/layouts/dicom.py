@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from mdfp import canonical
 from schemas import patterns
-from schemas.source import DicomLayout, Source
+from schemas.layouts import DicomLayout
+from schemas.source import Source
 from transforms.layouts.case_files import Found, HeaderFile
 from transforms.layouts.listing import claim, unmatched
 from transforms.layouts.registry import Read, register

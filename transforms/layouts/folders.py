@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from schemas import patterns
 from schemas.case import CaseAnnotation
+from schemas.layouts import ImageChannel, label_names
 from schemas.reasons import Reason
-from schemas.source import ImageChannel, Source, label_names
+from schemas.source import Source
 from schemas.table_layout import FoldersLayout
 from transforms.layouts.case_files import ArrayFiles, CaseFiles, Fault, Found, Told
 from transforms.layouts.listing import Match, claim, unmatched

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 from schemas import patterns
 from schemas.case import Reject
-from schemas.source import DicomLayout, Source
+from schemas.layouts import DicomLayout
+from schemas.source import Source
 from schemas.table_layout import TableLayout
 from transforms.layouts import registry
 from transforms.layouts.case_files import CaseFiles, Fault, Found, HeaderFile

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mdfp.errors import UsageError
+from schemas.layouts import MsdLayout
 from schemas.reasons import Reason
-from schemas.source import MsdLayout, Source
+from schemas.source import Source
 from transforms.layouts import dataset_json
 from transforms.layouts.case_files import ArrayFiles, CaseFiles, Fault, Found
 from transforms.layouts.listing import stem, unmatched

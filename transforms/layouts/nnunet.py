@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from mdfp.errors import UsageError
+from schemas.layouts import NnunetLayout
 from schemas.reasons import Reason
-from schemas.source import NnunetLayout, Source
+from schemas.source import Source
 from transforms.layouts import dataset_json
 from transforms.layouts.case_files import ArrayFiles, CaseFiles, Fault, Found
 from transforms.layouts.listing import unmatched

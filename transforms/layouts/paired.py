@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from schemas import patterns
+from schemas.layouts import PairedLayout, label_names
 from schemas.reasons import Reason
-from schemas.source import PairedLayout, Source, label_names
+from schemas.source import Source
 from transforms.layouts.case_files import ArrayFiles, CaseFiles, Fault, Found
 from transforms.layouts.listing import Match, claim, unmatched, with_companions
 from transforms.layouts.masks import of_structures

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from schemas import patterns
+from schemas.layouts import PerStructureLayout
 from schemas.ontology.structures import BACKGROUND
 from schemas.reasons import Reason
-from schemas.source import PerStructureLayout, Source
+from schemas.source import Source
 from transforms.layouts.case_files import ArrayFiles, CaseFiles, Fault, Found
 from transforms.layouts.listing import Match, claim, unmatched
 from transforms.layouts.paired import conflicts

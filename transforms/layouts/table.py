@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from schemas.case import CaseAnnotation
+from schemas.layouts import ImageChannel
 from schemas.reasons import Reason
-from schemas.source import ImageChannel, Source
+from schemas.source import Source
 from schemas.table_layout import (
     Cell,
     TableBoxes,

@@ -196,6 +196,7 @@ def normalise_image(
         nonfinite_voxels=native.survey.nonfinite,
         body_box=stored.body_box,
         content_hash=digest,
+        times_ms=over_time.times_ms(volume),
     )
     told = over_time.frame_time(volume, record.name)
     return NormalisedImage(array, record, grid, canonical.grid, crop, tuple(done), tuple(warnings), told)

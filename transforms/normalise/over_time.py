@@ -140,3 +140,8 @@ def frame_time(image: Image, name: str) -> tuple[SampleAnnotation, ...]:
         return ()
     value = f"{image.step_ms:g} ms"
     return (SampleAnnotation("measurement", "frame_time", value, State.PRESENT, "image", "unknown", name, (), ()),)
+
+
+def times_ms(image: Image) -> tuple[float, ...] | None:
+    """Time of each time point after the first in ms; None where one step says all, or the file nothing."""
+    return (image.times_ms or None) if isinstance(image, TemporalVolume) else None

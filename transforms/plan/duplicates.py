@@ -43,6 +43,8 @@ def resolve(published: Iterable[pa.Table], built: Iterable[pa.Table]) -> list[Du
 
     Of a set of equal ones stays: what is published already; else what is in the most protected split (a test copy
     wins); else what has labels; else the first by source and case id. The choice does not depend on the order given.
+    Labels come second here and first where copies are known before the build (`transforms.plan.identity.copies`): a sample
+    that is built cannot move, and an image that is trained on under one name must not test under another.
 
     Args:
         published: rows of the samples of earlier generations, with the columns `COLUMNS`.

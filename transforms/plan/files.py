@@ -51,7 +51,7 @@ def write(plan: Plan, store: CorpusStore) -> str:
     """Write a plan (nothing happens when it is there already); returns its folder."""
     base = folder(plan)
     if not store.exists(f"{base}/plan.json"):
-        if isinstance(plan.rows, WorkFolder):
+        if isinstance(plan.rows, WorkFolder) and not plan.relicensed:
             for number in range(work.file_count(len(plan.shards))):
                 data = plan.rows.store.read(work.file_path(plan.rows.base, number))
                 commit.create_bytes(data, store, work.file_path(base, number))
@@ -132,13 +132,23 @@ def read(store: CorpusStore, base: str) -> Plan:
     header.pop("totals")
     header["palette"] = tuple(arrow.from_dict(PaletteEntry, e) for e in header["palette"])
     header["relations"] = tuple(arrow.from_dict(Relation, e) for e in header["relations"])
-    table = _table(store, f"{base}/cases.parquet").cast(arrow.arrow_schema(PlannedCase))
+    table = _whole(_table(store, f"{base}/cases.parquet"))
     shards = tuple(arrow.from_table(ShardPlan, _table(store, f"{base}/shards.parquet")))
     rejects = tuple(arrow.from_table(Reject, _table(store, f"{base}/rejects.parquet")))
     rows = WorkFolder(store, base, len(shards))
     if header.get("fusion") is not None:
         header["fusion"] = arrow.from_dict(Fusion, header["fusion"])
+    header["doubts"] = tuple(header.get("doubts", ()))
     return Plan(**header, table=table, shards=shards, rejects=rejects, rows=rows)
+
+
+def _whole(table: pa.Table) -> pa.Table:
+    """A table of planned cases with all columns: older plans have fewer, and nothing in those."""
+    schema = arrow.arrow_schema(PlannedCase)
+    for field in schema:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+    return table.select(schema.names).cast(schema)
 
 
 def _table(store: CorpusStore, path: str) -> pa.Table:
@@ -235,6 +245,7 @@ class PlanReader:
         rows = pa.Table.from_batches([batch])
         records = list(records_of(rows))
         holes = dict(zip(shard.holes, shard.hole_details, strict=True))
+        reasons = dict(zip(shard.holes, shard.hole_reasons, strict=False))
         assignments = tuple(
             Assignment(
                 case_id=case.case_id,
@@ -244,7 +255,7 @@ class PlanReader:
                 group=group,
                 shard=shard.shard,
                 position=position,
-                left_out=Reason.DUPLICATE if case.case_id in holes else None,
+                left_out=reasons.get(case.case_id, Reason.DUPLICATE) if case.case_id in holes else None,
                 detail=holes.get(case.case_id, ""),
             )
             for position, ((case, _), group, fold) in enumerate(

@@ -109,12 +109,16 @@ def copies(
     published: Mapping[str, str],
     splits: Splits,
     mode: Literal["drop", "drop_exact", "keep"],
+    *,
+    image_only: bool = False,
 ) -> list[Duplicate]:
     """The candidates to leave out, so that no image is built twice under two names.
 
-    Of copies stays: what is published; else what a held-out source or its own source gives the most protected split; else
-    what has most labels; else the first by source and case id. Of re-written copies (near) each is compared with those
-    that stay, so of a chain of slightly different ones more than one may stay.
+    Of copies stays: what is published; else what has labels; else what a held-out source or its own source gives the most
+    protected split; else what has most labels; else the first by source and case id. All copies are in one component, so
+    whichever stays goes where the most protected of them must: labels are kept, and a benchmark's image is not trained on.
+    Of re-written copies (near) each is compared with those that stay, so of a chain of slightly different ones more than
+    one may stay.
 
     Args:
         graph: exact and near edges.
@@ -122,6 +126,7 @@ def copies(
         published: split of each published case, by case id.
         splits: the recipe's.
         mode: `drop_exact` leaves near ones in.
+        image_only: nobody's labels are taken, so they decide nothing.
     """
     if mode == "keep":
         return []
@@ -131,9 +136,10 @@ def copies(
         if (first := graph.first_equal.get(case_id)) is not None:
             kept.setdefault(first, case_id)
 
-    def rank(case: Labelled) -> tuple[int, int, str, str]:
+    def rank(case: Labelled) -> tuple[bool, int, int, str, str]:
         demand = "test" if case.source in held_out else case.split
-        return PRECEDENCE.index(demand or "train"), -len(case.label_tables), case.source, case.case_id
+        labels = 0 if image_only else len(case.label_tables)
+        return not labels, PRECEDENCE.index(demand or "train"), -labels, case.source, case.case_id
 
     losers = []
     for case in sorted(candidates, key=rank):

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from catalog import origins
 from mdfp import arrow, canonical
 from mdfp.errors import UsageError
 from mdfp.fusion import Fusion
@@ -32,14 +33,13 @@ from transforms import environment
 from transforms.fusion.report import fuse, require_resolved
 from transforms.labels import palette as palettes
 from transforms.pixel_version import PIXEL_VERSION
-from transforms.plan import holes, identity, packing, splits, terms
-from transforms.plan.duplicates import Duplicate
+from transforms.plan import holes, identity, inheritance, packing, splits, terms
 from transforms.plan.holes import KnownHole
 from transforms.plan.inventory import Inventory, InventoryTable, records_of
 from transforms.plan.published import Published
 from transforms.withdrawn import Withdrawn
 
-__all__ = ["Inventory", "InventoryTable", "Plan", "Selection", "make_plan", "revise"]
+__all__ = ["Inventory", "InventoryTable", "Plan", "Selection", "make_plan", "with_shards"]
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,8 @@ class Plan:
     plan_id: str = field(default="")
     fusion: Fusion | None = None
     """How the label space follows from the sources: of the recipe and the sources alone, so not part of the id."""
+    doubts: tuple[str, ...] = ()
+    """What nobody has settled of the terms: origins, and images that are published under several."""
 
     @property
     def planned(self) -> int:
@@ -102,6 +104,12 @@ class Plan:
         names = table["shard"].combine_chunks().dictionary_encode()
         shard = np.array([number[n] for n in names.dictionary.to_pylist()], np.int64)[np.asarray(names.indices)]
         return table.take(pa.array(np.lexsort((table["position"].to_numpy(), shard))))
+
+    @property
+    def relicensed(self) -> dict[str, str]:
+        """Licences of the samples of which more hold than of their cases, by case id."""
+        some = self.table.filter(pc.is_valid(self.table["terms"]))
+        return dict(zip(some["case_id"].to_pylist(), some["terms"].to_pylist(), strict=True))
 
     def left_out(self) -> list[Assignment]:
         """Cases that have no place in a shard, but for those that are published."""
@@ -135,6 +143,8 @@ class Plan:
         found = [r for rows in self.rows.batches() for r in records_of(rows) if r[0].case_id in order]
         if self.image_only:
             found = [(dataclasses.replace(c, labels=()), o) for c, o in found]
+        held = self.relicensed
+        found = [(dataclasses.replace(c, license=held.get(c.case_id, c.license)), o) for c, o in found]
         return sorted(found, key=lambda r: order[r[0].case_id])
 
 
@@ -180,11 +190,12 @@ def make_plan(
     """
     found = inventory.table() if isinstance(inventory, Inventory) else inventory
     _check_continues(recipe, found.patient_key, published)
+    gate = terms.Compiler(recipe.terms, sources)
     if published is not None and recipe.terms.profile:
-        terms.require_fitting(terms.Compiler(recipe.terms, sources), recipe.corpus, published.licenses())
+        terms.require_fitting(gate, recipe.corpus, published.licenses())
     key = recipe.splits.key or recipe.corpus
     table = found.deciding.sort_by("case_id")
-    cases = _candidates(table)
+    cases = _candidates(table, gate)
     if twice := [a.case_id for a, b in itertools.pairwise(cases) if a.case_id == b.case_id]:
         raise UsageError(
             f"{len(twice)} case ids are given twice, for example {twice[0]!r}: sources whose ids differ in dots and dashes "
@@ -194,16 +205,23 @@ def make_plan(
     if known_holes and not selection.retry_holes:
         mine = table.filter(pc.is_in(table["case_id"], value_set=pa.array(sorted(known_holes))))
         still = holes.unchanged(known_holes, mine, sources, PIXEL_VERSION)
-    verdicts = _selected(cases, recipe, sources, published, selection, still, withdrawn or Withdrawn())
+    verdicts = _selected(cases, recipe, sources, published, selection, still, withdrawn or Withdrawn(), gate)
     candidates = [c for c in cases if c.case_id not in verdicts]
 
     groups = splits.Groups()
+    settled = inheritance.Settled()
     if known is None:
         places = splits.place(candidates, recipe.splits, key, published.split_of_group() if published else {})
     else:
         decided_groups = identity.decide(known, published.members() if published else ())
         groups = decided_groups.groups
         places = splits.place(candidates, recipe.splits, key, decided_groups.published, groups)
+        placed = [c for c in candidates if places[c.case_id].left_out is None]
+        settled = inheritance.settle(placed, inheritance.copies(cases, known.graph.image), gate)
+        places |= {
+            c: dataclasses.replace(places[c], left_out=reason, detail=detail)
+            for c, (reason, detail) in settled.refused.items()
+        }
         places |= _without_copies(candidates, places, known, published, recipe)
     building = [c for c in candidates if places[c.case_id].left_out is None]
     split_of = {c.case_id: places[c.case_id].split for c in building}
@@ -213,7 +231,7 @@ def make_plan(
     fusion = fuse(recipe.labels, sources.values())
     require_resolved(fusion)
     entries = _palette(recipe, sources, published)
-    decided = _decided(table, cases, verdicts, places, packs, groups)
+    decided = _decided(table, cases, verdicts, places, packs, groups, settled.licenses)
     del table, cases, verdicts, places  # a million of each
     plan = Plan(
         corpus=recipe.corpus,
@@ -230,12 +248,13 @@ def make_plan(
         table=decided,
         shards=(),
         fusion=fusion,
+        doubts=(*(d for _, s in sorted(sources.items()) for d in origins.doubts(s)), *settled.doubts),
         rejects=tuple(
             sorted(found.rejects, key=lambda r: (r.source, r.case_id or "", r.reason, r.detail, r.path or ""))
         ),
         rows=found,
     )
-    return _with_shards(plan, packs_to_shards(plan, packs))
+    return with_shards(plan, packs_to_shards(plan, packs))
 
 
 class Candidate(NamedTuple):
@@ -261,14 +280,19 @@ def _without_copies(
     """Places of the candidates that are left out because another case is the same picture."""
     placed = [c for c in candidates if places[c.case_id].left_out is None]
     old = {case_id: split for case_id, _, split in published.members()} if published else {}
-    losers = identity.copies(known.graph, placed, old, recipe.splits, recipe.duplicates)
+    losers = identity.copies(
+        known.graph, placed, old, recipe.splits, recipe.duplicates, image_only=recipe.labels.image_only
+    )
     return {
         d.case_id: dataclasses.replace(places[d.case_id], left_out=Reason.DUPLICATE, detail=d.detail) for d in losers
     }
 
 
-def _candidates(table: pa.Table) -> list[Candidate]:
+def _candidates(table: pa.Table, gate: terms.Compiler) -> list[Candidate]:
     columns = [table[name].to_pylist() for name in Candidate._fields]
+    columns[Candidate._fields.index("license")] = list(
+        map(gate.holding, table["source"].to_pylist(), table["license"].to_pylist())
+    )
     return [Candidate(*values) for values in zip(*columns, strict=True)]
 
 
@@ -279,6 +303,7 @@ def _decided(
     places: Mapping[str, splits.Place],
     packs: Sequence[packing.Pack],
     known: splits.Groups,
+    licenses: Mapping[str, str],
 ) -> pa.Table:
     """The plan's table, from what was decided about each case."""
     position = {case_id: (p, i) for p in packs for i, case_id in enumerate(p.cases)}
@@ -299,37 +324,21 @@ def _decided(
         zip(("split", "fold", "shard", "position", "left_out", "detail"), zip(*rows, strict=True), strict=True)
     )
     groups = [splits.group_of(c, known) for c in cases]
+    stated = table["license"].to_pylist()
+    held = [licenses.get(c.case_id, c.license) for c in cases]
     schema = arrow.arrow_schema(PlannedCase)
     arrays = []
     for f in schema:
         if f.name == "group":
             arrays.append(pa.array(groups, f.type))
+        elif f.name == "terms":
+            more = [now if now != before else None for now, before in zip(held, stated, strict=True)]
+            arrays.append(pa.array(more, f.type))
         elif f.name in ("split", "fold", "shard", "position", "left_out", "detail"):
             arrays.append(pa.array(decided.get(f.name, ()), f.type))
         else:
             arrays.append(table[f.name].combine_chunks())
     return pa.Table.from_arrays(arrays, schema=schema)
-
-
-def revise(plan: Plan, duplicates: Sequence[Duplicate]) -> Plan:
-    """The plan in which the given cases are `duplicate` holes. Only their shards get other fingerprints."""
-    detail = {d.case_id: d.detail for d in duplicates}
-    table = plan.table
-    lost = pc.is_in(table["case_id"], value_set=pa.array(sorted(detail), pa.string()))
-    details = pa.array([detail.get(c, "") for c in table["case_id"].to_pylist()], pa.string())
-    for name, values in (("left_out", pa.scalar(str(Reason.DUPLICATE))), ("detail", details)):
-        at = table.schema.get_field_index(name)
-        table = table.set_column(at, table.schema.field(name), pc.if_else(lost, values, table[name]))
-    revised = dataclasses.replace(plan, revision=plan.revision + 1, table=table)
-    shards = tuple(_with_holes(s, detail) for s in plan.shards)
-    return _with_shards(revised, shards)
-
-
-def _with_holes(shard: ShardPlan, detail: Mapping[str, str]) -> ShardPlan:
-    known = dict(zip(shard.holes, shard.hole_details, strict=True))
-    known |= {c: detail[c] for c in shard.cases if c in detail}
-    held = tuple(c for c in shard.cases if c in known)
-    return dataclasses.replace(shard, holes=held, hole_details=tuple(known[c] for c in held))
 
 
 def packs_to_shards(plan: Plan, packs: Iterable[packing.Pack]) -> tuple[ShardPlan, ...]:
@@ -355,7 +364,7 @@ _STAMPED = (
 """What of a planned case goes into its shard's fingerprint, beside the digest of its objects."""
 
 
-def _with_shards(plan: Plan, shards: Sequence[ShardPlan]) -> Plan:
+def with_shards(plan: Plan, shards: Sequence[ShardPlan]) -> Plan:
     """The plan with these shards, their fingerprints, and its id.
 
     A fingerprint covers everything that the bytes of a shard are a function of, the versions of local files among them,
@@ -367,6 +376,7 @@ def _with_shards(plan: Plan, shards: Sequence[ShardPlan]) -> Plan:
     sources = {name: canonical.digest(content) for name, content in plan.sources.items()}
     placed = plan.placed
     columns = [placed[name].to_pylist() for name in _STAMPED]
+    licensed = placed["terms"].to_pylist()
     exact, stable = placed["objects_digest"].to_pylist(), placed["content_digest"].to_pylist()
     source = columns[_STAMPED.index("source")]
     stamped: list[ShardPlan] = []
@@ -375,6 +385,8 @@ def _with_shards(plan: Plan, shards: Sequence[ShardPlan]) -> Plan:
     for shard in shards:
         stop = start + len(shard.cases)
         cases = list(zip(*(c[start:stop] for c in columns), strict=True))
+        if any(licensed[start:stop]):  # only here: the other shards keep their fingerprints
+            cases = [(*case, more) for case, more in zip(cases, licensed[start:stop], strict=True)]
         head = {
             "pixels": pixels,
             "shard": dataclasses.replace(shard, fingerprint="", cases=()),
@@ -390,7 +402,7 @@ def _with_shards(plan: Plan, shards: Sequence[ShardPlan]) -> Plan:
 
 
 def _plan_id(plan: Plan, shards: str) -> str:
-    apart = ("table", "shards", "rows", "plan_id", "fusion")
+    apart = ("table", "shards", "rows", "plan_id", "fusion", *(() if plan.doubts else ("doubts",)))
     content = {f.name: getattr(plan, f.name) for f in dataclasses.fields(plan) if f.name not in apart}
     out = plan.table.filter(pc.is_null(plan.table["shard"])).select(
         ["case_id", "source", "group", "left_out", "detail"]
@@ -424,6 +436,7 @@ def _selected(
     selection: Selection,
     known_holes: Mapping[str, KnownHole],
     withdrawn: Withdrawn,
+    gate: terms.Compiler,
 ) -> dict[str, tuple[Reason, str]]:
     """Why a case is not even a candidate, by case id."""
     asked = set(selection.only)
@@ -436,7 +449,6 @@ def _selected(
     verdicts: dict[str, tuple[Reason, str]] = {}
     taken: dict[str, int] = {}
     excluded = {(use.id, name) for use in recipe.sources for name in use.exclude}
-    gate = terms.Compiler(recipe.terms, sources)
     for case in cases:
         verdict: tuple[Reason, str] | None = None
         if withdrawn.has(case):

@@ -155,6 +155,7 @@ class Compiler:
         self.terms = terms
         self._sources = sources
         self._known: dict[tuple[str, str | None], tuple[Reason, str] | None] = {}
+        self._learnt: dict[str, tuple[str, ...]] = {}
         self._overridden = {o.source: o.reason for o in terms.override}
 
     @cached_property
@@ -172,6 +173,24 @@ class Compiler:
         if key not in self._known:
             self._known[key] = self._judge(self._sources.get(source), license_id)
         return self._known[key]
+
+    def manifest(self, source: str) -> Source | None:
+        """The manifest of a source, where there is one."""
+        return self._sources.get(source)
+
+    def holding(self, source: str, license_id: str | None) -> str | None:
+        """The licence of a case with those of origins that its source's manifest has learnt of since its inventory.
+
+        An origin of some cases alone is not added: which these are is told by their names, which an inventory looks at.
+        """
+        if source not in self._learnt:
+            manifest = self._sources.get(source)
+            of_all = [o for o in manifest.origins if not o.cases] if manifest else []
+            self._learnt[source] = tuple(o.terms.license or UNSTATED for o in of_all)
+        held = licenses.parts(license_id or UNSTATED)
+        if set(self._learnt[source]) <= set(held):
+            return license_id
+        return licenses.join((*held, *self._learnt[source]))
 
     def stated(self, source: str) -> str | None:
         """The licence that holds for all cases of a source, as its manifest says now; None where there is no manifest."""

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mdfp import arrow
 from schemas.inventory import WorkRow
@@ -73,6 +74,7 @@ def write(plan: Plan, store: CorpusStore, base: str) -> None:
                 empty = pa.array([[]] * rows.num_rows, rows.schema.field("labels").type)
                 rows = rows.set_column(rows.schema.get_field_index("labels"), rows.schema.field("labels"), empty)
             part = placed.slice(int(first[start]), rows.num_rows)
+            rows = _licensed(rows, part["terms"])
             columns = [part[f.name] if f.name in ("group", "fold") else rows[f.name] for f in _schema()]
             table = pa.Table.from_arrays(columns, schema=_schema())
             for at in range(start, stop, SHARDS_PER_FILE):
@@ -82,6 +84,14 @@ def write(plan: Plan, store: CorpusStore, base: str) -> None:
 
         with ThreadPoolExecutor(WRITERS) as pool:
             list(pool.map(finish, range(len(buckets) - 1)))
+
+
+def _licensed(rows: pa.Table, terms: pa.ChunkedArray) -> pa.Table:
+    """Rows whose licence is that of the sample to be."""
+    if terms.null_count == len(terms):
+        return rows
+    at = rows.schema.get_field_index("license")
+    return rows.set_column(at, rows.schema.field("license"), pc.coalesce(terms, rows["license"]))
 
 
 def _schema() -> pa.Schema:

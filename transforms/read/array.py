@@ -13,6 +13,7 @@ from schemas.reasons import Reason
 from schemas.recipe import Limits
 from transforms.read import dicom, drawing, itk, lidc, nifti, nifti_colour, raster, segment, series, video
 from transforms.read.header import ReadHeader, affine_of
+from transforms.read.kept_content import KeptContent
 from transforms.rejected import Rejected
 from transforms.scratch import Bytes
 from transforms.volume import Volume
@@ -33,11 +34,13 @@ class Blob:
         path: its place below the source's root.
         data: its bytes; may be empty where `local` is given.
         local: the file itself, where it lies on a disk.
+        kept: where its inflated content is kept, if others read it too.
     """
 
     path: str
     data: Bytes
     local: Path | None = None
+    kept: KeptContent | None = None
 
     def content(self) -> Bytes:
         """Its bytes, from memory or else from the disk."""
@@ -152,7 +155,10 @@ def respaced(affine_ras: Affine, spacing_xyz_mm: Sequence[float]) -> Affine:
 
 def _read_nifti(header: ArrayHeader, blobs: Sequence[Blob], limits: Limits) -> Volume:
     data, voxels = nifti_contents(blobs)
-    return nifti.read(data, limits=limits, voxels=voxels, component=header.component, placement=header.placement)
+    kept = None if voxels is not None else blobs[0].kept
+    return nifti.read(
+        data, limits=limits, voxels=voxels, component=header.component, placement=header.placement, kept=kept
+    )
 
 
 def nifti_contents(blobs: Sequence[Blob]) -> tuple[Bytes, Bytes | None]:
@@ -187,7 +193,8 @@ def _instance(blob: Blob) -> dicom.Instance:
 
 def _read_itk(header: ArrayHeader, blobs: Sequence[Blob], limits: Limits) -> Volume:
     data, beside = itk_contents(blobs)
-    return itk.read(data, beside=beside, limits=limits, component=header.component)
+    kept = None if beside else blobs[0].kept
+    return itk.read(data, beside=beside, limits=limits, component=header.component, kept=kept)
 
 
 def itk_contents(blobs: Sequence[Blob]) -> tuple[Bytes, dict[str, Bytes]]:

@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from schemas.reasons import Reason
 from schemas.recipe import Limits
-from transforms.read import clusters, dicom, frames
+from transforms.read import clusters, dicom, dicom_pixels, frames
 from transforms.read.deskew import deskewed
-from transforms.read.dicom import Instance, StoredSlice
+from transforms.read.dicom import Instance
+from transforms.read.dicom_pixels import StoredSlice
 from transforms.read.header import check_extent, check_frames
 from transforms.read.pet import PetFields, suv_factors
 from transforms.read.stack import Stack, check_plane
@@ -29,12 +30,12 @@ def slices_of(instance: Instance) -> tuple[Instance, ...]:
     """The slices of an object that can be slices of a volume: itself, its frames or its tiles.
 
     Raises:
-        Rejected: LOCALIZER; NOT_A_VOLUME, a projection; as `dicom.check_readable`, `frames.expand` and `stack.check_plane`.
+        Rejected: LOCALIZER; NOT_A_VOLUME, a projection; as `dicom_pixels.check_readable`, `frames.expand` and `stack.check_plane`.
     """
     if instance.frames or frames.is_mosaic(instance):
-        dicom.check_grey(instance)
+        dicom_pixels.check_grey(instance)
     else:
-        dicom.check_readable(instance)
+        dicom_pixels.check_readable(instance)
     if instance.modality in PROJECTIONS and "LOCALIZER" not in instance.image_type:
         raise Rejected(Reason.NOT_A_VOLUME, f"modality {instance.modality}: pictures, not slices of a volume")
     pieces = frames.expand(instance)
@@ -86,19 +87,19 @@ class Objects:
         """The pixels of a slice, with its rescale.
 
         Raises:
-            Rejected: as `dicom.stored_frames` does; TOO_LARGE, all frames of the object together.
+            Rejected: as `dicom_pixels.stored_frames` does; TOO_LARGE, all frames of the object together.
         """
         data, opened = self._data[piece.path], self._opened[piece.path]
         if piece.frame is None:
-            return dicom.finished(dicom.stored_frames(data, opened)[0], piece)
+            return dicom_pixels.finished(dicom_pixels.stored_frames(data, opened)[0], piece)
         if piece.path not in self._held:
             whole = opened.instance
             taken = whole.number_of_frames * whole.rows * whole.columns * whole.dtype.itemsize
             if taken > self._limits.max_bytes:
                 detail = f"all frames take {taken} bytes in memory; the recipe's limits allow {self._limits.max_bytes}"
                 raise Rejected(Reason.TOO_LARGE, detail)
-            self._held[piece.path] = dicom.stored_frames(data, opened)
-        return dicom.finished(frames.cut(self._held[piece.path], piece), piece)
+            self._held[piece.path] = dicom_pixels.stored_frames(data, opened)
+        return dicom_pixels.finished(frames.cut(self._held[piece.path], piece), piece)
 
 
 def partitions(slices: Sequence[Instance], *, temporal: bool = False) -> list[clusters.Part]:

@@ -22,7 +22,8 @@ from pydicom.encaps import generate_frames
 from pydicom.pixels import get_decoder, pixel_array
 
 from schemas.reasons import Reason
-from transforms.read import values
+from transforms.read import tiff_jpeg, values
+from transforms.read.jpeg_scans import check_scans
 from transforms.rejected import Rejected
 
 # pydicom warns and logs about values that break the standard, and quotes them: a header would reach a log.
@@ -66,8 +67,8 @@ def _dicom(data: bytes, *, raw: bool) -> npt.NDArray[Any]:
 def _check_frames(dataset: pydicom.Dataset, syntax: uid.UID) -> None:
     """Refuse JPEG and JPEG-LS frames that break off: the decoder that pydicom finds fills with a guess and does not tell.
 
-    JPEG of 8 bits is looked at by libjpeg-turbo, JPEG-LS by CharLS, the samples of lossless JPEG are counted here. Nobody that
-    we know of looks at JPEG of 12 bits.
+    JPEG of 8 bits is looked at by libjpeg-turbo, JPEG-LS by CharLS; the blocks of JPEG of 12 bits and the samples of lossless
+    JPEG are counted here.
 
     Raises:
         Rejected: TRUNCATED, UNREADABLE.
@@ -80,11 +81,31 @@ def _check_frames(dataset: pydicom.Dataset, syntax: uid.UID) -> None:
 
 
 def _check_jpeg(frame: bytes) -> None:
+    """Refuse a JPEG stream that breaks off, or lacks scans.
+
+    Raises:
+        Rejected: TRUNCATED, UNREADABLE.
+    """
+    check_scans(frame)
     try:
         simplejpeg.decode_jpeg(frame, colorspace="GRAY", strict=True)
     except ValueError as warning:
-        if (verdict := _damage(str(warning))) is not None:
-            raise verdict from warning
+        _check_warned(frame, warning)
+
+
+def _check_warned(stream: bytes, warning: ValueError) -> None:
+    """Refuse a stream of which libjpeg says something that means damage.
+
+    What else it says, of 12 bits for one, that it cannot read them, hides what it would say next: blocks are counted then.
+
+    Raises:
+        Rejected: TRUNCATED, UNREADABLE.
+    """
+    if (verdict := _damage(str(warning))) is not None:
+        raise verdict from warning
+    from transforms.read.dct_scan import check_sequential  # numba, which few need, takes half a second
+
+    check_sequential(stream)
 
 
 def _check_jpegls(frame: bytes) -> None:
@@ -119,17 +140,18 @@ def jpeg(data: bytes) -> npt.NDArray[Any]:
     Where a scan breaks off libjpeg fills the rest with grey and warns. simplejpeg tells its first warning; imagecodecs and
     Pillow tell none. Under some warnings the picture is whole, and they are passed over: bytes between the last pixel of a
     scan and the next marker, scan parameters or a colour transform that are not to the letter. A second warning after such
-    a one is not heard of.
+    a one is not heard of: in its place the blocks of sequential streams are counted.
 
     Raises:
-        Rejected: TRUNCATED, a scan ends early; UNREADABLE, its bits make no sense, or the stream cannot be decoded.
+        Rejected: TRUNCATED, a scan ends early or scans are missing; UNREADABLE, its bits make no sense, or the stream cannot
+            be decoded.
     """
+    check_scans(data)
     try:
         grey = simplejpeg.decode_jpeg_header(data, strict=False)[2] == "Gray"
         array = simplejpeg.decode_jpeg(data, colorspace="GRAY" if grey else "RGB", strict=True)
     except ValueError as warning:
-        if (verdict := _damage(str(warning))) is not None:
-            raise verdict from warning
+        _check_warned(data, warning)
         return _picture(imagecodecs.jpeg8_decode, data, "the JPEG stream cannot be decoded")
     return array[:, :, 0] if grey else array
 
@@ -159,9 +181,13 @@ def png(data: bytes) -> npt.NDArray[Any]:
 def tiff(data: bytes) -> npt.NDArray[Any]:
     """Pixels (y, x) or (y, x, c) of the first page of a TIFF file, as stored.
 
+    libtiff makes something of a JPEG strip that breaks off, so each is looked at as a JPEG file is.
+
     Raises:
-        Rejected: UNREADABLE.
+        Rejected: UNREADABLE; TRUNCATED, a JPEG stream in it.
     """
+    for stream in tiff_jpeg.streams(data):
+        _check_jpeg(stream)
     read = partial(imagecodecs.tiff_decode, index=0, asrgb=False)
     return _picture(read, data, "the TIFF strips cannot be decoded, or are cut short")
 

@@ -1,4 +1,4 @@
-"""One DICOM instance: what the doctor and the case need of its header, and its pixels as stored values.
+"""One DICOM instance: what the doctor and the case need of its header. Its pixels are for `transforms.read.dicom_pixels`.
 
 Nothing of a header is kept that `Instance` does not name. Attributes keep the standard's keywords (PS3.6), in Python's
 spelling.
@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import io
 import math
-import struct
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pydicom
 from pydicom import uid
 from pydicom.datadict import tag_for_keyword
@@ -23,9 +21,8 @@ from pydicom.filereader import read_partial
 
 from mdfp.errors import MdfpError
 from schemas.reasons import Reason
-from transforms.read import csa, functional_groups, isolated, pet, terms, values
+from transforms.read import csa, functional_groups, pet, terms, values
 from transforms.read.csa import Mosaic
-from transforms.read.decoders import dicom_pixels
 from transforms.read.deflated import plain_of
 from transforms.read.fast_header import Scanner
 from transforms.read.functional_groups import Frame
@@ -46,9 +43,12 @@ pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
 _PIXEL_DATA = 0x7FE00010
 _FLOAT_PIXEL_DATA = (0x7FE00008, 0x7FE00009)
-_UNDEFINED_LENGTH = 0xFFFFFFFF
-_ITEM, _DELIMITER = 0xFFFEE000, 0xFFFEE0DD
-_NATIVE = (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian)
+UNDEFINED_LENGTH = 0xFFFFFFFF
+"""Length of an element whose items tell where it ends (PS3.5 7.1.2)."""
+
+NATIVE = (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian)
+"""Transfer syntaxes whose pixels lie in the file as they are."""
+
 _DECODED = (
     uid.DeflatedExplicitVRLittleEndian, uid.RLELossless,
     uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGLosslessSV1,
@@ -63,12 +63,13 @@ _NOT_IMAGES = {
     uid.RTDoseStorage: "a dose grid (RTDOSE)",
     uid.ParametricMapStorage: "a parametric map",
 }
-_ENHANCED = (
+ENHANCED = (
     uid.EnhancedCTImageStorage, uid.EnhancedMRImageStorage, uid.EnhancedPETImageStorage,
     uid.LegacyConvertedEnhancedCTImageStorage, uid.LegacyConvertedEnhancedMRImageStorage,
     uid.LegacyConvertedEnhancedPETImageStorage,
 )  # fmt: skip
-_CALIBRATED = ("CT", "PT")
+"""Classes of multi-frame objects, which have functional groups even of one frame."""
+
 _AGE_UNITS = {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}
 
 _KEYWORDS = (
@@ -79,7 +80,9 @@ _KEYWORDS = (
     "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "NumberOfFrames", "RescaleSlope", "RescaleIntercept",
     "ModalityLUTSequence", "PixelPaddingValue", "BodyPartExamined", "ImageLaterality", "Laterality", "Manufacturer",
     "ManufacturerModelName", "MagneticFieldStrength", "KVP", "ConvolutionKernel", "SpacingBetweenSlices",
-    "LossyImageCompression", "BurnedInAnnotation", *pet.KEYWORDS, *functional_groups.KEYWORDS,
+    "LossyImageCompression", "BurnedInAnnotation", "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime",
+    "TemporalResolution", "RepetitionTime", "ScanningSequence", "SequenceVariant", "MRAcquisitionType",
+    *pet.KEYWORDS, *functional_groups.KEYWORDS,
 )  # fmt: skip
 _TAGS: list[Any] = [*map(tag_for_keyword, _KEYWORDS), *pet.PRIVATE_TAGS, *csa.PRIVATE_TAGS]
 _SCANNER = Scanner(_KEYWORDS, lambda found: found.get("Modality") == "PT" or "MOSAIC" in (found.get("ImageType") or ()))
@@ -115,6 +118,11 @@ class Instance:
         tiles: for a slice of a mosaic: tiles along an edge of the picture.
         stack_id: for a frame: StackID.
         diffusion_direction: for a frame: DiffusionGradientOrientation.
+        acquired: when it was taken, as text of a DT value; of the day of the year 1 where only the time is said.
+        time_offset_s: for a frame: TemporalPositionTimeOffset.
+        temporal_resolution: TemporalResolution, ms between time points.
+        repetition_time: RepetitionTime, ms.
+        volume_a_repetition: echo-planar slices that are all taken within one repetition.
     """
 
     path: str
@@ -173,28 +181,16 @@ class Instance:
     stack_id: str | None = None
     diffusion_direction: tuple[float, float, float] | None = None
     burned_in: bool = False
+    acquired: str | None = None
+    time_offset_s: float | None = None
+    temporal_resolution: float | None = None
+    repetition_time: float | None = None
+    volume_a_repetition: bool = False
 
     @property
     def dtype(self) -> np.dtype:
         """Number type of the stored values, native byte order."""
         return np.dtype(f"{'i' if self.pixel_representation else 'u'}{self.bits_allocated // 8}")
-
-
-@dataclass(frozen=True, eq=False)
-class StoredSlice:
-    """Pixels of an instance.
-
-    Attributes:
-        array_yx: shape (rows, columns), stored values, native byte order; may be a read-only view of the file.
-        scale: physical = stored * scale + offset.
-        offset: see scale.
-        padding: stored value that marks pixels outside the scan, or None.
-    """
-
-    array_yx: npt.NDArray[Any]
-    scale: float
-    offset: float
-    padding: int | None
 
 
 @dataclass(frozen=True)
@@ -224,7 +220,7 @@ def _parse(data: Bytes, file_bytes: int) -> tuple[Attributes, uid.UID, int, int]
         attributes, syntax, tag, offset, length = _parse_slowly(data, file_bytes)
     if tag in _FLOAT_PIXEL_DATA:
         raise Rejected(Reason.UNSUPPORTED, "pixels in floating point (Float Pixel Data)")
-    if syntax not in _NATIVE and syntax not in _DECODED:
+    if syntax not in NATIVE and syntax not in _DECODED:
         raise Rejected(
             Reason.UNSUPPORTED, f"transfer syntax {syntax.name if syntax in uid.UID_dictionary else 'unknown'}"
         )
@@ -317,7 +313,7 @@ def open_instance(data: Bytes, *, path: str, file_bytes: int, alone: bool = Fals
     modality = values.term(ds, "Modality", terms.MODALITIES) or "OT"
     image_type = values.texts(ds, "ImageType")
     missing = 0
-    if (syntax in _NATIVE or plain) and pixel_length != _UNDEFINED_LENGTH:  # of other syntaxes only decoding can tell
+    if (syntax in NATIVE or plain) and pixel_length != UNDEFINED_LENGTH:  # of other syntaxes only decoding can tell
         there = int(min(pixel_length, end - pixel_offset))
         missing = max(0, (rows * columns * samples * frames * bits + 7) // 8 - there)
     instance = Instance(
@@ -371,150 +367,14 @@ def open_instance(data: Bytes, *, path: str, file_bytes: int, alone: bool = Fals
         spacing_between_slices=values.number(ds, "SpacingBetweenSlices"),
         pet=pet.pet_fields(ds) if modality == "PT" else None,
         mosaic=csa.mosaic_of(ds) if "MOSAIC" in image_type else None,
-        frames=functional_groups.frames_of(ds) if sop_class in _ENHANCED or frames > 1 else (),
+        frames=functional_groups.frames_of(ds) if sop_class in ENHANCED or frames > 1 else (),
         burned_in=values.text(ds, "BurnedInAnnotation") == "YES",
+        acquired=_acquired(ds),
+        temporal_resolution=values.number(ds, "TemporalResolution"),
+        repetition_time=values.number(ds, "RepetitionTime"),
+        volume_a_repetition="MOSAIC" in image_type or _single_shot(ds),
     )
     return Opened(instance, syntax, pixel_offset, pixel_length)
-
-
-def pixels(data: Bytes, opened: Opened | None = None) -> StoredSlice:
-    """Pixels of a single-frame grey instance, and how they become physical values.
-
-    Args:
-        data: the whole file.
-        opened: from `open_instance`, where the caller has it already.
-
-    Raises:
-        Rejected: MULTIFRAME, several frames or a mosaic, for which see `frames`; else as `stored_frames` does.
-    """
-    opened = opened or open_instance(data, path="", file_bytes=len(data))
-    check_readable(opened.instance)
-    return finished(stored_frames(data, opened)[0], opened.instance)
-
-
-def stored_frames(data: Bytes, opened: Opened) -> npt.NDArray[Any]:
-    """Pixels of a grey instance as its file holds them: shape (frames, rows, columns), for `finished` to make values of.
-
-    Args:
-        data: the whole file; the array may be a read-only view of it.
-        opened: from `open_instance`.
-
-    Raises:
-        Rejected: TRUNCATED, fewer pixels than announced; UNREADABLE, they cannot be decoded; UNSUPPORTED, colour, 1 or
-            64 bits, a modality LUT.
-    """
-    instance, syntax = opened.instance, opened.transfer_syntax
-    check_grey(instance)
-    if instance.missing_pixel_bytes:
-        raise Rejected(Reason.TRUNCATED, f"the pixels are {instance.missing_pixel_bytes} bytes short")
-    big = syntax == uid.ExplicitVRBigEndian
-    shape = (instance.number_of_frames, instance.rows, instance.columns)
-    if syntax == uid.DeflatedExplicitVRLittleEndian:
-        data, syntax = plain_of(data) or data, uid.ExplicitVRLittleEndian
-    if syntax in _NATIVE and not (big and instance.bits_allocated == 8):  # there pairs of bytes may be swapped
-        dtype = instance.dtype.newbyteorder(">" if big else "<")
-        needed = math.prod(shape) * dtype.itemsize
-        found = (
-            0 if opened.pixel_length == _UNDEFINED_LENGTH else min(opened.pixel_length, len(data) - opened.pixel_offset)
-        )
-        if found < needed:  # another length than that of the frames, or none that a native syntax has
-            raise Rejected(Reason.TRUNCATED, f"expected {needed} bytes of pixels, found {max(0, found)}")
-        stored = np.frombuffer(data, dtype, count=math.prod(shape), offset=opened.pixel_offset)
-        return stored.astype(instance.dtype, copy=False).reshape(shape)
-    return _decoded(data, opened, shape)
-
-
-def finished(stored_yx: npt.NDArray[Any], instance: Instance) -> StoredSlice:
-    """One slice of stored values, from the words that its file holds.
-
-    Stored values are as PS3.5 8.1.1 defines them: BitsStored bits ending at HighBit, sign-extended where
-    PixelRepresentation is 1; other bits are not pixels. MONOCHROME1 (low is bright) is mirrored within the range of the
-    stored bits, here and nowhere else, except in CT and PET, whose numbers are HU and activity however they are
-    displayed.
-
-    Raises:
-        Rejected: UNREADABLE, the bits do not fit in the word.
-    """
-    stored = _stored_bits(stored_yx, instance)
-    padding = instance.padding
-    if instance.photometric_interpretation == "MONOCHROME1" and instance.modality not in _CALIBRATED:
-        # The sum of the lowest and the highest value: (0, 2**n - 1) or (-2**(n-1), 2**(n-1) - 1).
-        both_ends = -1 if instance.pixel_representation else (1 << instance.bits_stored) - 1
-        stored = (both_ends - stored.astype(np.int64)).astype(stored.dtype)
-        padding = None if padding is None else both_ends - padding
-    return StoredSlice(stored, instance.slope, instance.intercept, padding)
-
-
-def check_readable(instance: Instance) -> None:
-    """Refuse an instance whose pixels this version does not turn into a slice.
-
-    Raises:
-        Rejected: MULTIFRAME, several frames or a Siemens mosaic of them; UNSUPPORTED as `check_grey`.
-    """
-    if instance.number_of_frames > 1 or instance.sop_class_uid in _ENHANCED:
-        raise Rejected(Reason.MULTIFRAME, f"a multi-frame object of {instance.number_of_frames} frames")
-    if "MOSAIC" in instance.image_type:
-        raise Rejected(Reason.MULTIFRAME, "a Siemens mosaic: one instance shows all slices side by side")
-    check_grey(instance)
-
-
-def check_grey(instance: Instance) -> None:
-    """Refuse pixels that are no grey numbers, in one frame or in many.
-
-    Raises:
-        Rejected: UNSUPPORTED, colour, 1 or 64 bits, a modality LUT.
-    """
-    if instance.samples_per_pixel != 1 or not instance.photometric_interpretation.startswith("MONOCHROME"):
-        kind = instance.photometric_interpretation
-        shown = kind if kind in terms.PHOTOMETRIC else "another PhotometricInterpretation"
-        raise Rejected(Reason.UNSUPPORTED, f"colour: {instance.samples_per_pixel} samples per pixel, {shown}")
-    if instance.bits_allocated not in (8, 16, 32):
-        raise Rejected(Reason.UNSUPPORTED, f"{instance.bits_allocated} bits a pixel; 8, 16 and 32 are read")
-    if instance.has_modality_lut:
-        raise Rejected(Reason.UNSUPPORTED, "a modality LUT instead of RescaleSlope and RescaleIntercept")
-
-
-def _decoded(data: Bytes, opened: Opened, shape: tuple[int, int, int]) -> npt.NDArray[Any]:
-    instance, syntax = opened.instance, opened.transfer_syntax
-    if opened.pixel_length == _UNDEFINED_LENGTH:
-        _check_fragments(data, opened.pixel_offset)
-    # Decoders in C and C++ of what a stranger compressed: in a process of their own, with limits.
-    stored = (
-        isolated.run("transforms.read.decoders:dicom_pixels", data)
-        if syntax.is_encapsulated
-        else dicom_pixels(bytes(data))
-    )
-    if stored.shape != (shape if shape[0] > 1 else shape[1:]):
-        raise Rejected(Reason.UNREADABLE, f"expected {shape} pixels, the stream holds {stored.shape}")
-    return stored.reshape(shape).astype(instance.dtype, copy=False)
-
-
-def _check_fragments(data: Bytes, offset: int) -> None:
-    """Every fragment of encapsulated pixels must be whole (PS3.5 A.4): decoders fill what is missing with a guess."""
-    while True:
-        if offset + 8 > len(data):
-            raise Rejected(Reason.TRUNCATED, "the encapsulated pixels have no end: the file is cut short")
-        group, element, length = struct.unpack_from("<HHI", data, offset)
-        tag = group << 16 | element
-        if tag == _DELIMITER:
-            return
-        if tag != _ITEM or offset + 8 + length > len(data):
-            raise Rejected(Reason.TRUNCATED, "a fragment of the encapsulated pixels is cut short")
-        offset += 8 + length
-
-
-def _stored_bits(stored: npt.NDArray[Any], instance: Instance) -> npt.NDArray[Any]:
-    above = instance.bits_allocated - 1 - instance.high_bit
-    below = instance.high_bit + 1 - instance.bits_stored
-    if above < 0 or below < 0:
-        raise Rejected(
-            Reason.UNREADABLE,
-            f"{instance.bits_stored} bits ending at bit {instance.high_bit} do not fit in {instance.bits_allocated}",
-        )
-    if above + below == 0:
-        return stored
-    # Up, so that the highest bit is the sign, and down again: arithmetic for signed, filling zeros for unsigned.
-    return (stored << above) >> (above + below)
 
 
 def _padding(ds: Attributes, bits: int, signed: int) -> int | None:
@@ -534,6 +394,20 @@ def _photometric(value: str | None) -> str:
     if value is None:
         return "MONOCHROME2"
     return value if value in terms.PHOTOMETRIC else "UNKNOWN"
+
+
+def _acquired(ds: Attributes) -> str | None:
+    """When an instance was taken, as one text; for differences, so a day that is not said is any."""
+    if (told := values.text(ds, "AcquisitionDateTime")) is not None:
+        return told
+    time, date = values.text(ds, "AcquisitionTime"), values.text(ds, "AcquisitionDate") or "00010101"
+    return None if time is None else date.replace(".", "") + time.replace(":", "")
+
+
+def _single_shot(ds: Attributes) -> bool:
+    """Whether slices are echo-planar, each of one excitation: not segmented k-space, not 3D (PS3.3 C.8.3.1)."""
+    echo_planar = "EP" in values.texts(ds, "ScanningSequence") and "SK" not in values.texts(ds, "SequenceVariant")
+    return echo_planar and values.text(ds, "MRAcquisitionType") == "2D"
 
 
 def _age_years(text: str | None) -> float | None:

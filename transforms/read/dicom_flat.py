@@ -33,7 +33,7 @@ from schemas.policy import BURNED_IN
 from schemas.reasons import Reason
 from schemas.recipe import Limits
 from transforms.flat import Flat
-from transforms.read import dicom, isolated, series, values
+from transforms.read import dicom, dicom_pixels, isolated, series, values
 from transforms.read.assemble import PROJECTIONS
 from transforms.read.decoders import dicom_samples
 from transforms.read.dicom import Instance, Opened
@@ -204,7 +204,7 @@ def _decoded(data: Bytes, opened: Opened, shape: tuple[int, ...]) -> tuple[Datas
     """The data set and its samples, YBR converted to RGB, in the shape of the header (palette indices without colour)."""
     instance, syntax = opened.instance, opened.transfer_syntax
     if opened.pixel_length == 0xFFFFFFFF:
-        dicom._check_fragments(data, opened.pixel_offset)
+        dicom_pixels.check_fragments(data, opened.pixel_offset)
     stored = (
         isolated.run("transforms.read.decoders:dicom_samples", data)
         if syntax.is_encapsulated
@@ -242,7 +242,7 @@ def _rgb(stored: npt.NDArray[Any], dataset: Dataset, instance: Instance) -> npt.
 
 def _grey(stored: npt.NDArray[Any], instance: Instance, told: _Extras, header: ArrayHeader) -> Flat:
     signed, bits = instance.pixel_representation == 1, instance.bits_stored
-    numbers = dicom._stored_bits(stored.astype(instance.dtype, copy=False), instance).astype(np.int32)
+    numbers = dicom_pixels.stored_bits(stored.astype(instance.dtype, copy=False), instance).astype(np.int32)
     done = []
     window = told.window
     scale, offset = instance.slope, instance.intercept

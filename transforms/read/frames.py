@@ -88,6 +88,8 @@ def _single(instance: Instance, frame: Frame, number: int) -> Instance:
         inversion_time=frame.inversion_time,
         diffusion_b_value=frame.diffusion_b_value,
         diffusion_direction=frame.diffusion_direction,
+        acquired=frame.acquired or instance.acquired,
+        time_offset_s=frame.time_offset_s,
     )
 
 

@@ -32,6 +32,8 @@ class Frame:
         units: code of the units of the first real-world value mapping.
         real_slope: RealWorldValueSlope of that mapping.
         real_intercept: RealWorldValueIntercept of that mapping.
+        acquired: FrameAcquisitionDateTime.
+        time_offset_s: TemporalPositionTimeOffset.
     """
 
     image_position_patient: tuple[float, float, float] | None
@@ -51,6 +53,8 @@ class Frame:
     units: str | None = None
     real_slope: float | None = None
     real_intercept: float | None = None
+    acquired: str | None = None
+    time_offset_s: float | None = None
 
 
 def frames_of(ds: Attributes) -> tuple[Frame, ...]:
@@ -92,4 +96,6 @@ def _frame(own: Dataset, shared: Dataset) -> Frame:
         units=values.text(values.first_item(real, "MeasurementUnitsCodeSequence") or Dataset(), "CodeValue"),
         real_slope=values.number(real, "RealWorldValueSlope"),
         real_intercept=values.number(real, "RealWorldValueIntercept"),
+        acquired=values.text(content, "FrameAcquisitionDateTime"),
+        time_offset_s=values.number(group("TemporalPositionSequence"), "TemporalPositionTimeOffset"),
     )

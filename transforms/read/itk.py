@@ -22,6 +22,7 @@ from schemas.reasons import Reason
 from schemas.recipe import Limits
 from transforms.read import inflate, metaimage, nrrd
 from transforms.read.header import IF_WANTED, ReadHeader, array_header, check_affine, check_extent, check_spacing
+from transforms.read.kept_content import KeptContent, once
 from transforms.read.textheader import TextHeader
 from transforms.rejected import Rejected
 from transforms.scratch import Bytes
@@ -60,6 +61,11 @@ def time_points(prefix: bytes) -> int:
         Rejected: as `parse_header` does.
     """
     return parse_header(prefix[:HEADER_PREFIX_BYTES]).time_points
+
+
+def step_ms(prefix: bytes) -> float | None:
+    """Milliseconds between the time points of a file; None where it does not say. Arguments and faults as `time_points`."""
+    return parse_header(prefix[:HEADER_PREFIX_BYTES]).step_ms
 
 
 def header(
@@ -144,7 +150,12 @@ def _checked(prefix: bytes, limits: Limits) -> TextHeader:
 
 
 def read(
-    data: Bytes, *, beside: Mapping[str, Bytes] | None = None, limits: Limits, component: int | None = None
+    data: Bytes,
+    *,
+    beside: Mapping[str, Bytes] | None = None,
+    limits: Limits,
+    component: int | None = None,
+    kept: KeptContent | None = None,
 ) -> Volume:
     """The volume, or of several time points the one that `component` says.
 
@@ -155,6 +166,7 @@ def read(
         beside: files that lie beside it, by name: the detached voxels.
         limits: what an array may cost.
         component: which time point, from 0.
+        kept: where the inflated content of the file is kept for those who read another part of it.
 
     Raises:
         Rejected: as `header` does; MISSING_FILE, the detached voxels are not there; TRUNCATED; CORRUPT_GZIP;
@@ -162,7 +174,7 @@ def read(
     """
     h = _checked(bytes(data[:HEADER_PREFIX_BYTES]), limits)
     _check_component(h, component)
-    return Volume(_stored(data, h, beside)[component or 0], h.affine_ras)
+    return Volume(_stored(data, h, beside, kept)[component or 0], h.affine_ras)
 
 
 def read_all(
@@ -173,7 +185,9 @@ def read_all(
     return _stored(data, h, beside), h.affine_ras
 
 
-def _stored(data: Bytes, h: TextHeader, beside: Mapping[str, Bytes] | None) -> npt.NDArray[Any]:
+def _stored(
+    data: Bytes, h: TextHeader, beside: Mapping[str, Bytes] | None, kept: KeptContent | None = None
+) -> npt.NDArray[Any]:
     """Stored values, shape (t, z, y, x)."""
     encoded = data
     if h.data_file is not None:
@@ -181,7 +195,7 @@ def _stored(data: Bytes, h: TextHeader, beside: Mapping[str, Bytes] | None) -> n
             raise Rejected(Reason.MISSING_FILE, "the file that the header names for its voxels is not there")
         encoded = beside[h.data_file]
     voxel_bytes = _voxel_bytes(h)
-    content = _decode(encoded, h, voxel_bytes)
+    content = _decode(encoded, h, voxel_bytes, kept)
     start = len(content) - voxel_bytes if h.skip == -1 else h.skip
     if h.encoding == "raw" and h.skip >= 0:
         start += h.data_offset
@@ -195,14 +209,14 @@ def _stored(data: Bytes, h: TextHeader, beside: Mapping[str, Bytes] | None) -> n
     return stored.reshape(h.time_points, *h.shape_zyx)
 
 
-def _decode(encoded: Bytes, h: TextHeader, voxel_bytes: int) -> Bytes | inflate.Content:
+def _decode(encoded: Bytes, h: TextHeader, voxel_bytes: int, kept: KeptContent | None) -> Bytes | inflate.Content:
     if h.encoding == "raw":
         return encoded
     stream = encoded[h.data_offset :] if h.data_offset else encoded
     expected = voxel_bytes + max(0, h.skip)
     if h.encoding == "gzip":
         inflate.check_holds(len(stream), expected)
-        return inflate.gunzip(stream, max_bytes=expected, expected_bytes=expected)
+        return once(kept, lambda: inflate.gunzip(stream, max_bytes=expected, expected_bytes=expected))
     if h.encoding == "zlib":
         return inflate.unzlib(stream, expected_bytes=expected)
     try:

@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from mdfp.sample import Finding
 from schemas.case import ArrayHeader
+from schemas.label_table import LabelTable
 from schemas.reasons import Reason
 from schemas.recipe import Limits
-from schemas.source import LabelTable
 from transforms.flat import Flat
 from transforms.read import bmp, exif, jpeg, png, raster, tiff
 from transforms.read.header import ReadHeader

@@ -21,6 +21,7 @@ from transforms.read.header import (
     array_header,
     check_extent,
 )
+from transforms.read.kept_content import KeptContent, once
 from transforms.read.nifti_header import NiftiHeader, affine_ras, one_volume, parse_header
 from transforms.rejected import Rejected
 from transforms.scratch import Bytes
@@ -106,6 +107,7 @@ def read(
     voxels: Bytes | None = None,
     component: int | None = None,
     placement: str | None = None,
+    kept: KeptContent | None = None,
 ) -> Volume:
     """The volume in a whole file, plain or gzip, or in a pair; of a file of four axes the one that `component` says.
 
@@ -118,6 +120,7 @@ def read(
         voxels: the other file of a pair.
         component: see `one_volume`.
         placement: see `one_volume`.
+        kept: where the inflated content of the file is kept for those who read another part of it.
 
     Raises:
         Rejected: as `header` does; CORRUPT_GZIP; TRUNCATED, fewer voxels than the header announces; MISSING_FILE, a pair
@@ -125,7 +128,7 @@ def read(
     """
     whole = file_header(bytes(data[:HEADER_PREFIX_BYTES]))
     h = one_volume(whole, component, placement)
-    stored, affine = _stored(data, whole, h, h.shape_zyx, limits, voxels)
+    stored, affine = _stored(data, whole, h, h.shape_zyx, limits, voxels, kept)
     scale, offset = h.scaling
     return Volume(stored, affine, scale, offset)
 
@@ -147,7 +150,13 @@ def file_header(prefix: bytes) -> NiftiHeader:
 
 
 def _stored(
-    data: Bytes, whole: NiftiHeader, h: NiftiHeader, shape: tuple[int, ...], limits: Limits, voxels: Bytes | None
+    data: Bytes,
+    whole: NiftiHeader,
+    h: NiftiHeader,
+    shape: tuple[int, ...],
+    limits: Limits,
+    voxels: Bytes | None,
+    kept: KeptContent | None = None,
 ) -> tuple[npt.NDArray, Affine]:
     """Stored values of this shape from where `h` says that they begin, and where they lie."""
     dtype = h.dtype
@@ -164,7 +173,8 @@ def _stored(
     if inflate.is_gzip(stream):
         expected = _content_bytes(whole)
         inflate.check_holds(len(stream), expected)
-        content = inflate.gunzip(stream, max_bytes=2 * expected + _EXCESS_BYTES, expected_bytes=expected)
+        most = 2 * expected + _EXCESS_BYTES
+        content = once(kept, lambda: inflate.gunzip(stream, max_bytes=most, expected_bytes=expected))
     _check_length(whole, len(content))
     stored: npt.NDArray = np.frombuffer(content, dtype, count=math.prod(shape), offset=h.vox_offset)
     if not dtype.isnative or not stored.flags.aligned:

@@ -6,6 +6,7 @@ or LPS), with directions and origin; `spacings` alone place nothing, and a file 
 
 from __future__ import annotations
 
+import math
 import re
 
 import numpy as np
@@ -38,6 +39,7 @@ _TO_RAS = {
 }  # fmt: skip
 _UNIT_MM = {"mm": 1.0, "um": 0.001, "cm": 10.0, "m": 1000.0}
 _TIME_KINDS = ("time",)
+_UNIT_MS = {"s": 1000.0, "sec": 1000.0, "second": 1000.0, "seconds": 1000.0, "ms": 1.0, "msec": 1.0, "us": 0.001}
 _KINDS = frozenset({
     "domain", "space", "time", "list", "point", "vector", "covariant-vector", "normal", "stub", "scalar",
     "complex", "2-vector", "3-color", "rgb-color", "hsv-color", "xyz-color", "4-color", "rgba-color",
@@ -84,6 +86,7 @@ def parse(prefix: bytes) -> TextHeader:
         raise Rejected(Reason.UNREADABLE, f"expected endian little or big, found {shown(endian)}")
     data_file = fields.get("data file", fields.get("datafile"))
     z, y, x = (sizes[a] for a in reversed(spatial))
+    over_time = spatial == [0, 1, 2] and len(sizes) == 4
     return TextHeader(
         shape_zyx=(z, y, x),
         dtype=np.dtype((">" if endian == "big" else "<") + code),
@@ -92,8 +95,21 @@ def parse(prefix: bytes) -> TextHeader:
         data_offset=data_offset if data_file is None else 0,
         encoding=encoding,
         skip=integers(fields.get("byte skip", fields.get("byteskip", "0")), "byte skip")[0],
-        time_points=sizes[-1] if spatial == [0, 1, 2] and len(sizes) == 4 else 1,
+        time_points=sizes[-1] if over_time else 1,
+        step_ms=_step_ms(fields) if over_time else None,
     )
+
+
+def _step_ms(fields: dict[str, str]) -> float | None:
+    """Milliseconds between time points along the last of four axes; None where its spacing or its unit is not said."""
+    spacings, units = fields.get("spacings", "").split(), re.findall(r'"([^"]*)"', fields.get("units", ""))
+    if len(spacings) != 4 or len(units) != 4 or units[3].lower() not in _UNIT_MS:
+        return None
+    try:
+        step = float(spacings[3]) * _UNIT_MS[units[3].lower()]
+    except ValueError:
+        return None
+    return step if math.isfinite(step) and step > 0 else None
 
 
 def _fields(prefix: bytes) -> tuple[dict[str, str], int]:

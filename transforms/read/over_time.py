@@ -2,9 +2,9 @@
 
 | from | time points are | how far apart |
 | --- | --- | --- |
-| DICOM | told apart and put in order by an attribute, see `transforms.read.temporal` | not read |
+| DICOM | told apart and put in order by an attribute, see `transforms.read.temporal` | by clocks or stated, see `transforms.read.times` |
 | NIfTI | volumes along the fourth axis (dim[4]), which by the standard is time | pixdim[4], where xyzt_units names its unit |
-| NRRD | along the slowest axis, where it has the kind `time` and no direction | not read |
+| NRRD | along the slowest axis, where it has the kind `time` and no direction | its `spacings`, where `units` names its unit |
 | MetaImage | not read: its fourth axis has no meaning | |
 
 A fifth axis holds several values per voxel and stays refused.
@@ -62,7 +62,8 @@ def read_header(
         )
         apart = _step_ms(nifti.file_header(prefix))
     else:
-        read, apart = itk.header(prefix, name=name, file_bytes=file_bytes, limits=limits, over_time=True), None
+        read = itk.header(prefix, name=name, file_bytes=file_bytes, limits=limits, over_time=True)
+        apart = itk.step_ms(prefix)
     header = over_time(replace(read.header, component=None), count)
     check_extent_over_time(header, limits)
     detail = f"{count} time points along the fourth axis{'' if apart is None else f', {apart:g} ms apart'}"
@@ -113,7 +114,7 @@ def _read_nifti(header: ArrayHeader, blobs: Sequence[Blob], limits: Limits) -> T
 def _read_itk(blobs: Sequence[Blob], limits: Limits) -> TemporalVolume:
     data, beside = array.itk_contents(blobs)
     stored, affine_ras = itk.read_all(data, beside=beside, limits=limits)
-    return TemporalVolume(stored, affine_ras, "kinds")
+    return TemporalVolume(stored, affine_ras, "kinds", step_ms=itk.step_ms(bytes(data[: itk.HEADER_PREFIX_BYTES])))
 
 
 def _timed(h: nifti_header.NiftiHeader) -> nifti_header.NiftiHeader:

@@ -149,7 +149,10 @@ def _kept(slices: Sequence[Instance], name: str, left_out: int, among: str, suv:
     volume = _volume(found.stacks, name, left_out, among, suv)
     header = over_time(volume.header, len(found.stacks))
     detail = f"{len(found.stacks)} time points of {len(found.stacks[0].slots)} slices, by {found.ordered_by}"
-    findings = (*volume.findings, Finding("temporal", name, detail))
+    times = found.times
+    findings = (*volume.findings, Finding("temporal", name, detail if times is None else f"{detail}, {times.told}"))
+    if times is not None and times.step_ms is None:
+        findings += (Finding("irregular_times", name, f"{len(found.stacks)} time points, {times.told}"),)
     return replace(volume, header=header, findings=findings, verdict=header.verdict)
 
 
@@ -324,7 +327,7 @@ def read(files: Sequence[tuple[str, Bytes]], header: ArrayHeader, limits: Limits
         limits: what an array may cost.
 
     Raises:
-        Rejected: CONFLICTING_SLICES, slices at one position differ; TRUNCATED, UNREADABLE, … as `dicom.pixels` does;
+        Rejected: CONFLICTING_SLICES, slices at one position differ; TRUNCATED, UNREADABLE, … as `dicom_pixels.pixels` does;
             SOURCE_CHANGED, the instances are no longer the volume the inventory saw; TOO_LARGE; NO_SUV.
     """
     objects = Objects(files, limits)

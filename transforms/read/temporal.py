@@ -1,7 +1,7 @@
 """Series over time: the same positions at several moments, as one 4-D array on one grid.
 
 The moments are told apart, and put in order, by the first attribute that does so (`clusters.TIMES`); where none does, by
-the order of InstanceNumber at each position. How far apart they lie is not read: only their order is known.
+the order of InstanceNumber at each position. How far apart they lie is for `transforms.read.times` to say.
 
 The inventory refuses such series as TEMPORAL unless the recipe takes them (`schemas.recipe.Temporal`).
 """
@@ -20,6 +20,7 @@ from transforms.read.assemble import Objects, assembled, partitions, to_suv
 from transforms.read.dicom import Instance
 from transforms.read.header import check_affine, furthest_corner_mm
 from transforms.read.stack import Stack, measure, slots
+from transforms.read.times import Times, times_of
 from transforms.rejected import Rejected
 from transforms.scratch import Bytes
 from transforms.volume import TemporalVolume
@@ -35,10 +36,12 @@ class Moments:
     Attributes:
         stacks: of each moment, all on one grid.
         ordered_by: the attribute that orders them.
+        times: when they were taken; None where the headers do not say.
     """
 
     stacks: tuple[Stack, ...]
     ordered_by: str
+    times: Times | None
 
 
 def measured(slices: Sequence[Instance]) -> Moments:
@@ -50,7 +53,7 @@ def measured(slices: Sequence[Instance]) -> Moments:
     name, pieces = moments(slices)
     stacks = tuple(measure(p) for p in pieces)
     _check_one_grid(stacks)
-    return Moments(stacks, name)
+    return Moments(stacks, name, times_of(stacks))
 
 
 def moments(slices: Sequence[Instance]) -> tuple[str, list[tuple[Instance, ...]]]:
@@ -124,7 +127,8 @@ def read_temporal(files: Sequence[tuple[str, Bytes]], limits: Limits, part: int 
         paddings.add(volume.padding)
     scale, offset = (first.slope, first.intercept) if uniform else (1.0, 0.0)
     padding = paddings.pop() if uniform and len(paddings) == 1 else None
-    return TemporalVolume(array, stacks[0].affine_ras, name, scale, offset, padding)
+    step_ms, times_ms = (None, ()) if found.times is None else (found.times.step_ms, found.times.at_ms)
+    return TemporalVolume(array, stacks[0].affine_ras, name, scale, offset, padding, step_ms, times_ms)
 
 
 def _chosen(slices: Sequence[Instance], part: int | None) -> Sequence[Instance]:

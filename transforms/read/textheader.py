@@ -30,6 +30,7 @@ class TextHeader:
         encoding: raw, zlib, gzip or bzip2.
         skip: bytes of the decoded data before the first voxel; -1: the voxels are its last bytes.
         time_points: volumes that follow each other.
+        step_ms: from each to the next; None where it is not said.
     """
 
     shape_zyx: tuple[int, int, int]
@@ -40,6 +41,7 @@ class TextHeader:
     encoding: str
     skip: int
     time_points: int = 1
+    step_ms: float | None = None
 
 
 def shown(text: str | None, known: Collection[str] = ()) -> str:

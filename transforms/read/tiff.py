@@ -124,7 +124,8 @@ def decode(data: bytes, found: TiffHeader) -> npt.NDArray[Any]:
     Of 1 bit the numbers are 0 and 1; indices of a palette stay indices.
 
     Raises:
-        Rejected: UNREADABLE, the strips cannot be decoded or hold something else than announced.
+        Rejected: UNREADABLE, the strips cannot be decoded or hold something else than announced; TRUNCATED, the JPEG stream
+            of a strip breaks off.
     """
     array = isolated.run("transforms.read.decoders:tiff", data)
     if found.stored_bits == 1 and array.dtype == np.bool_:

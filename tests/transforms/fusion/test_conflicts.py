@@ -7,7 +7,7 @@ import pytest
 from catalog import sources
 from mdfp.errors import UsageError
 from mdfp.fusion import Alternatives, How, Severity, Stand
-from schemas.source import LabelTable
+from schemas.label_table import LabelTable
 from transforms.fusion.report import open_errors, require_resolved
 
 UNION = {"policy": "union"}

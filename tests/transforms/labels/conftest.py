@@ -12,7 +12,7 @@ import pytest
 from mdfp import geometry
 from schemas import recipe
 from schemas.case import ArrayHeader, CaseLabel
-from schemas.source import LabelTable
+from schemas.label_table import LabelTable
 from transforms.labels import palette as palettes
 from transforms.labels.label import LabelPart, NormalisedLabels, normalise_labels
 from transforms.normalise.grid import OutputGrid, output_grid

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from schemas.label_table import LabelTable
 from schemas.reasons import Reason
-from schemas.source import LabelTable
 from transforms.labels.coded import IGNORED, Coded, label_map, structure_mask
 from transforms.rejected import Rejected
 

@@ -7,8 +7,8 @@ import pytest
 
 from mdfp import geometry
 from schemas.case import CaseLabel
+from schemas.label_table import LabelTable
 from schemas.recipe import Limits
-from schemas.source import LabelTable
 from tests.drawn_objects import Scan, outline, rtstruct, seg, written
 from transforms.labels.drawn import drawn_part
 from transforms.labels.part import read_part

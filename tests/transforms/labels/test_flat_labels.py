@@ -12,8 +12,8 @@ from mdfp.labels import State
 from mdfp.sample import Grid
 from schemas import recipe
 from schemas.case import ArrayHeader, CaseLabel
+from schemas.label_table import LabelTable
 from schemas.reasons import Reason
-from schemas.source import LabelTable
 from transforms.labels import palette
 from transforms.labels.flat import FlatOnGrid, area_taps
 from transforms.labels.label import normalise_labels

@@ -9,9 +9,9 @@ import pytest
 
 from mdfp.labels import State
 from mdfp.sample import StructureState
+from schemas.label_table import LabelTable
 from schemas.reasons import Reason
 from schemas.recipe import Labels
-from schemas.source import LabelTable
 from transforms.labels import palette as palettes
 from transforms.labels.label import LabelPart, normalise_labels
 from transforms.normalise.content_hash import new_digest

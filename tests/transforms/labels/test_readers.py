@@ -14,8 +14,8 @@ from hypothesis.extra import numpy as hnp
 
 from mdfp.labels import State
 from schemas import ontology
+from schemas.label_table import LabelTable
 from schemas.recipe import Labels
-from schemas.source import LabelTable
 from transforms.labels import palette as palettes
 from transforms.labels.coded import IGNORED, Coded
 from transforms.labels.label import LabelPart, normalise_labels

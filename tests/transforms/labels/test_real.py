@@ -14,8 +14,8 @@ import pytest
 
 from mdfp.labels import State
 from schemas import ontology
+from schemas.label_table import LabelTable
 from schemas.recipe import Labels, Limits
-from schemas.source import LabelTable
 from transforms.labels import palette as palettes
 from transforms.labels.label import LabelPart, normalise_labels
 from transforms.normalise.grid import output_grid

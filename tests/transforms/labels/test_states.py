@@ -8,7 +8,7 @@ import pytest
 
 from mdfp.labels import State
 from schemas import ontology
-from schemas.source import LabelTable
+from schemas.label_table import LabelTable
 from transforms.labels.states import Statement, looked_for, made_up_of, statements
 
 KNOWN = ontology.load()

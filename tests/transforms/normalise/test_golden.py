@@ -19,7 +19,7 @@ from transforms.normalise.image import normalise_image
 from transforms.pixel_version import PIXEL_VERSION
 from transforms.volume import Volume
 
-GOLDEN_VERSION = 3
+GOLDEN_VERSION = 4
 
 OBLIQUE = np.array(
     [

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mdfp import arrow, canonical
+from mdfp.sample import SampleImage
 from schemas.reasons import Reason
 from transforms.normalise import content_hash, over_time
 from transforms.normalise.image import normalise_image
@@ -18,6 +22,15 @@ from transforms.rejected import Rejected
 from transforms.volume import TemporalVolume, Volume
 
 TIMES, SHAPE = 4, (9, 12, 15)
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Images, as a sample holds them."""
+
+    images: Annotated[tuple[SampleImage, ...], "images"]
+
+
 COARSE = {"spacing_mm": [1.6, 1.6, 3.0]}
 
 
@@ -173,3 +186,29 @@ def test_a_volume_is_asked_for_by_its_axes(recipe, case_image, oblique):
         _ = made.array_zyx
     assert [(a.name, a.value) for a in made.annotations] == [("frame_time", "40 ms")]
     assert replace(made, array=made.array[0]).array_zyx.shape == SHAPE
+
+
+def test_times_at_no_one_step_are_kept_and_take_no_room_elsewhere(recipe, case_image, oblique):
+    times = (0.0, 1000.0, 2500.0, 9000.0)
+    told = normalise_image(whole(voxels("int16"), oblique(), times_ms=times), case_image("MR"), recipe())
+    without = normalise_image(whole(voxels("int16"), oblique()), case_image("MR"), recipe())
+    assert (told.record.times_ms, told.annotations) == (times, ())
+    assert replace(told.record, times_ms=None) == without.record
+    assert "times_ms" not in canonical.plain(without.record)
+    assert canonical.plain(told.record)["times_ms"] == list(times)
+
+
+def test_an_index_without_times_is_read_beside_one_with_them(recipe, case_image, oblique):
+    times = (0.0, 1000.0, 2500.0, 9000.0)
+    told = normalise_image(whole(voxels("int16"), oblique(), times_ms=times), case_image("MR"), recipe()).record
+    new = arrow.to_table(Holder, [Holder((told,))])
+    struct = new.schema.field("images").type.value_type
+    older = pa.struct([f for f in struct if f.name != "times_ms"])
+    old = pa.Table.from_pylist(
+        [{"images": [{k: v for k, v in arrow.as_dict(told).items() if k != "times_ms"}]}],
+        schema=pa.schema([pa.field("images", pa.list_(older))]),
+    )
+    both = pa.concat_tables([old, new], promote_options="permissive")
+    first, second = arrow.from_table(Holder, both)
+    assert (first.images[0].times_ms, second.images[0].times_ms) == (None, times)
+    assert replace(second.images[0], times_ms=None) == first.images[0]

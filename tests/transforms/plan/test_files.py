@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
+import pyarrow.parquet as pq
 import pytest
 
 from mdfp import arrow
@@ -9,7 +11,7 @@ from mdfp.errors import CorpusError
 from schemas.case import ObjectRecord
 from transforms.plan import files, work
 from transforms.plan.duplicates import Duplicate
-from transforms.plan.planner import revise
+from transforms.plan.revision import revise
 from transforms.store import CorpusStore
 
 
@@ -32,6 +34,19 @@ def test_a_revised_plan_comes_back_with_its_holes(make_tiny_plan, store):
     files.write(revised, store)
     assert files.read(store, files.latest(store)) == revised
     assert files.read(store, files.find(store, plan.plan_id)) == plan
+
+
+def test_a_plan_from_before_copies_had_terms_comes_back(make_tiny_plan, store):
+    plan = make_tiny_plan()
+    base = files.write(plan, store)
+    path = store.folder / base / "cases.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(["terms"]), path)
+    header = store.folder / base / "plan.json"
+    content = json.loads(header.read_text())
+    assert content.pop("doubts") == []
+    header.write_text(json.dumps(content))
+    assert files.read(store, base) == plan
+    assert files.read(store, base).relicensed == {}
 
 
 def test_a_worker_reads_the_work_of_one_shard(make_tiny_plan, store):

@@ -128,21 +128,48 @@ def test_a_held_out_benchmark_tests():
     assert {(p.split, p.left_out) for p in places.values()} == {("test", None)}
 
 
-def test_of_copies_stays_what_is_published_then_what_tests_then_what_has_labels():
+def test_of_copies_stays_what_is_published_then_what_has_labels_then_what_tests():
     nodes = [node("a-1", "p", "h"), node("b-1", "q", "h"), node("c-1", "r", "i")]
     graph = build(nodes, NEAR)
     asked = [candidate("a-1", "p"), candidate("b-1", "q", labels=("organs",)), candidate("c-1", "r")]
     held = Splits(train=1.0, val=0, test={"sources": ["c"]})
 
-    def left(candidates, published=None, splits=SPLITS, mode="drop"):
-        return {d.case_id: d.kept for d in copies(graph, candidates, published or {}, splits, mode)}
+    def left(candidates, published=None, splits=SPLITS, mode="drop", **more):
+        return {d.case_id: d.kept for d in copies(graph, candidates, published or {}, splits, mode, **more)}
 
     assert left(asked) == {"a-1": "b-1", "c-1": "b-1"}
-    assert left(asked, splits=held) == {"a-1": "c-1", "b-1": "c-1"}
+    assert left(asked, splits=held) == {"a-1": "b-1", "c-1": "b-1"}
+    assert left(asked, splits=held, image_only=True) == {"a-1": "c-1", "b-1": "c-1"}
+    # Of copies that all have labels the benchmark's own stay, however many another has.
+    drawn = [candidate("b-1", "q", labels=("organs", "more")), candidate("c-1", "r", labels=("organs",))]
+    assert left(drawn, splits=held) == {"b-1": "c-1"}
     assert left(asked[:2], {"c-1": "train"}) == {"a-1": "c-1", "b-1": "c-1"}
     assert left(asked, mode="drop_exact") == {"a-1": "b-1"}
     assert left(asked, mode="keep") == {}
     assert left(asked[::-1]) == left(asked)
+
+
+@given(cases, joins, st.sets(st.integers(0, 39)))
+def test_a_benchmark_is_protected_and_no_label_of_its_images_is_lost(rows_, pairs, drawn):
+    nodes = [node(f"{s}-{n}", f"p{p}", f"h{h:02}") for n, (s, p, h, _) in enumerate(rows_)]
+    known = Known(build(nodes, [ImageMatch(f"h{a:02}", f"h{b:02}", 0.0) for a, b in sorted(set(pairs))]), ("a",))
+    held = Splits(train=1.0, val=0, test={"sources": ["a"]})
+    asked = [
+        candidate(n.case_id, n.patient, rows_[i][3], ("organs",) if i in drawn else ()) for i, n in enumerate(nodes)
+    ]
+    places = placed(asked, known, splits=held) if any(n.source == "a" for n in nodes) else {}
+    candidates = [c for c in asked if c.case_id in places and places[c.case_id].left_out is None]
+    losers = {d.case_id for d in copies(known.graph, candidates, {}, held, "drop")}
+    protected = {known.graph.component[n.case_id] for n in nodes if n.source == "a"}
+    kept = [c for c in candidates if c.case_id not in losers]
+    for case in kept:
+        if known.graph.component[case.case_id] in protected:
+            assert places[case.case_id].split == "test"
+    labelled = {known.graph.first_equal[c.case_id] for c in candidates if c.label_tables}
+    for first in labelled:  # the labelled copy itself stays, or a labelled one that is nearly equal
+        equal = [c for c in kept if known.graph.first_equal[c.case_id] == first]
+        near = [c for c in kept if known.graph.first_equal[c.case_id] in known.graph.near.get(first, ())]
+        assert any(c.label_tables for c in (*equal, *near))
 
 
 def test_a_plan_leaves_copies_out_before_anything_is_built(make_recipe, sources, make_inventory):

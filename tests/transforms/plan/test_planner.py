@@ -13,7 +13,8 @@ from transforms.plan import planner
 from transforms.plan.duplicates import Duplicate
 from transforms.plan.holes import KnownHole, made_of
 from transforms.plan.inventory import objects_digest
-from transforms.plan.planner import Selection, make_plan, revise
+from transforms.plan.planner import Selection, make_plan
+from transforms.plan.revision import revise
 
 
 def left_out(plan):

@@ -15,7 +15,7 @@ from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
 
 from schemas.reasons import Reason
-from transforms.read import dicom
+from transforms.read import dicom, dicom_pixels
 from transforms.rejected import Rejected
 
 SliceBytes = Callable[..., bytes]
@@ -114,56 +114,56 @@ def test_objects_that_are_no_images_are_refused_each_for_its_reason(slice_bytes:
 def test_stored_values_survive_every_encoding(slice_bytes: SliceBytes, dtype: str, syntax: uid.UID) -> None:
     info = np.iinfo(dtype)
     pixels = np.tile(np.array([[info.min, info.max, 0, 1], [5, 6, info.max - 1, info.min + 1]], dtype=dtype), (24, 8))
-    stored = dicom.pixels(slice_bytes(pixels, position=AT, name="1", syntax=syntax))
+    stored = dicom_pixels.pixels(slice_bytes(pixels, position=AT, name="1", syntax=syntax))
     assert stored.array_yx.dtype == np.dtype(dtype)
     np.testing.assert_array_equal(stored.array_yx, pixels)
     assert (stored.scale, stored.offset, stored.padding) == (1.0, 0.0, None)
 
 
 def test_plain_pixels_are_a_view_of_the_file(slice_bytes: SliceBytes) -> None:
-    assert not dicom.pixels(slice_bytes(PIXELS, position=AT, name="1")).array_yx.flags.owndata
+    assert not dicom_pixels.pixels(slice_bytes(PIXELS, position=AT, name="1")).array_yx.flags.owndata
 
 
 def test_bits_beyond_those_stored_are_not_pixels(slice_bytes: SliceBytes) -> None:
     raw = np.array([[0x0FFF, 0xF800], [0x8001, 0x07FF]], dtype=np.uint16)
-    unsigned = dicom.pixels(slice_bytes(raw, position=AT, name="1", BitsStored=12)).array_yx
+    unsigned = dicom_pixels.pixels(slice_bytes(raw, position=AT, name="1", BitsStored=12)).array_yx
     np.testing.assert_array_equal(unsigned, [[0xFFF, 0x800], [1, 0x7FF]])
-    signed = dicom.pixels(slice_bytes(raw.view(np.int16), position=AT, name="1", BitsStored=12)).array_yx
+    signed = dicom_pixels.pixels(slice_bytes(raw.view(np.int16), position=AT, name="1", BitsStored=12)).array_yx
     np.testing.assert_array_equal(signed, [[-1, -2048], [1, 2047]])
-    high = dicom.pixels(slice_bytes(raw, position=AT, name="1", BitsStored=12, HighBit=15)).array_yx
+    high = dicom_pixels.pixels(slice_bytes(raw, position=AT, name="1", BitsStored=12, HighBit=15)).array_yx
     np.testing.assert_array_equal(high, raw >> 4)
     impossible = slice_bytes(raw, position=AT, name="1", BitsStored=12, HighBit=5)
-    assert refused(dicom.pixels, impossible).reason is Reason.UNREADABLE
+    assert refused(dicom_pixels.pixels, impossible).reason is Reason.UNREADABLE
 
 
 def test_monochrome1_is_mirrored_once_with_its_padding_and_never_in_ct(slice_bytes: SliceBytes) -> None:
     raw = np.array([[0, 1000], [4095, 7]], dtype=np.uint16)
     fields = {"position": AT, "name": "1", "BitsStored": 12, "PhotometricInterpretation": "MONOCHROME1"}
-    mirrored = dicom.pixels(slice_bytes(raw, Modality="MR", PixelPaddingValue=0, **fields))
+    mirrored = dicom_pixels.pixels(slice_bytes(raw, Modality="MR", PixelPaddingValue=0, **fields))
     np.testing.assert_array_equal(mirrored.array_yx, 4095 - raw)
     assert mirrored.padding == 4095
-    signed = dicom.pixels(
+    signed = dicom_pixels.pixels(
         slice_bytes(PIXELS, position=AT, name="1", Modality="MR", PhotometricInterpretation="MONOCHROME1")
     )
     np.testing.assert_array_equal(signed.array_yx, -1 - PIXELS)
-    np.testing.assert_array_equal(dicom.pixels(slice_bytes(raw, Modality="CT", **fields)).array_yx, raw)
+    np.testing.assert_array_equal(dicom_pixels.pixels(slice_bytes(raw, Modality="CT", **fields)).array_yx, raw)
 
 
 def test_truncated_pixels_are_seen_at_inventory_and_refused_at_reading(slice_bytes: SliceBytes) -> None:
     data = slice_bytes(PIXELS, position=AT, name="1")
     assert opened(data[:-6]).missing_pixel_bytes == 6
-    assert refused(dicom.pixels, data[:-6]).reason is Reason.TRUNCATED
+    assert refused(dicom_pixels.pixels, data[:-6]).reason is Reason.TRUNCATED
     for syntax in (uid.RLELossless, uid.JPEG2000Lossless):
         packed = slice_bytes(LARGE, position=AT, name="1", syntax=syntax)
         for cut in (1, 8, 12, 30):
-            assert refused(dicom.pixels, packed[:-cut]).reason is Reason.TRUNCATED
+            assert refused(dicom_pixels.pixels, packed[:-cut]).reason is Reason.TRUNCATED
 
 
 def test_damaged_streams_are_unreadable(slice_bytes: SliceBytes) -> None:
     packed = bytearray(slice_bytes(LARGE, position=AT, name="1", syntax=uid.JPEG2000Lossless))
     start = packed.index(b"\xff\x4f\xff\x51")
     packed[start : start + 20] = bytes(20)
-    assert refused(dicom.pixels, bytes(packed)).reason is Reason.UNREADABLE
+    assert refused(dicom_pixels.pixels, bytes(packed)).reason is Reason.UNREADABLE
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_damaged_streams_are_unreadable(slice_bytes: SliceBytes) -> None:
     ],
 )
 def test_what_is_no_grey_slice_is_refused(slice_bytes: SliceBytes, fields: dict[str, Any], reason: Reason) -> None:
-    assert refused(dicom.pixels, slice_bytes(PIXELS, position=AT, name="1", **fields)).reason is reason
+    assert refused(dicom_pixels.pixels, slice_bytes(PIXELS, position=AT, name="1", **fields)).reason is reason
 
 
 def test_an_unknown_transfer_syntax_is_unsupported(slice_bytes: SliceBytes) -> None:

@@ -15,7 +15,7 @@ from schemas.reasons import Reason
 from schemas.recipe import Limits
 from tests.hostile import series
 from transforms.confirm import confirm
-from transforms.read import dicom, isolated
+from transforms.read import dicom_pixels, isolated
 from transforms.read.isolated import ChildError, ChildLimits
 from transforms.rejected import Rejected
 
@@ -111,16 +111,16 @@ def test_a_slice_whose_decoder_dies_is_refused_and_the_next_is_read(monkeypatch,
     files = series.files("dies", series._jpeg2000, syntax=series.JPEG2000, slices=2)
     monkeypatch.setattr(isolated, "run", lambda function, data: real(name, data, LIMITS))
     with pytest.raises(Rejected) as verdict:
-        dicom.pixels(files["dies/000.dcm"])
+        dicom_pixels.pixels(files["dies/000.dcm"])
     assert verdict.value.reason == reason
     # A fresh process has said so already: the verdict is not asked for again.
     assert confirm(verdict.value, None, [], Limits()) is verdict.value
     monkeypatch.undo()
     plain = np.frombuffer(series.dataset("dies", 1).PixelData, "<u2")
-    assert dicom.pixels(files["dies/001.dcm"]).array_yx.ravel().tolist() == plain.tolist()
+    assert dicom_pixels.pixels(files["dies/001.dcm"]).array_yx.ravel().tolist() == plain.tolist()
 
 
 def test_plain_pixels_start_no_child():
     isolated._end()
-    assert dicom.pixels(series.encoded(series.dataset("plain", 0))).array_yx.shape == (16, 20)
+    assert dicom_pixels.pixels(series.encoded(series.dataset("plain", 0))).array_yx.shape == (16, 20)
     assert isolated._children == []

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
+from schemas.label_table import LabelTable
 from schemas.reasons import Reason
 from schemas.recipe import Limits
-from schemas.source import LabelTable
 from transforms.labels.pixels import meaning, numbers
 from transforms.read import mask
 from transforms.rejected import Rejected

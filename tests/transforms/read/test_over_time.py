@@ -83,6 +83,16 @@ def test_the_time_between_time_points_needs_a_unit(unit: str, step: float, expec
     assert found.step_ms == pytest.approx(expected)
 
 
+@given(unit=st.sampled_from(["sec", "msec", "usec"]), step=st.floats(2**-10, 10_000, width=32), second=st.booleans())
+def test_the_time_between_time_points_is_that_of_nibabel(unit: str, step: float, second: bool) -> None:
+    data = file_of(
+        np.zeros((3, 4, 5, 2), np.int16), units=("mm", unit), step=step, kind=nib.Nifti2Image if second else None
+    )
+    theirs = (nib.Nifti2Image if second else nib.Nifti1Image).from_bytes(data).header
+    factor = {"sec": 1000.0, "msec": 1.0, "usec": 0.001}[theirs.get_xyzt_units()[1]]
+    assert read_file(data).step_ms == pytest.approx(float(theirs.get_zooms()[3]) * factor, rel=1e-9)
+
+
 @pytest.mark.parametrize("unit", ["hz", "ppm", "rads"])
 def test_a_spectrum_is_no_time(unit: str) -> None:
     assert reason_of(file_of(np.zeros((3, 4, 5, 2), np.int16), units=("mm", unit))) is Reason.NOT_A_VOLUME
@@ -110,15 +120,33 @@ def test_a_header_that_announces_more_time_points_than_there_are_takes_no_memory
     assert reason_of(gzip.compress(bytes(data))[:200]) in (Reason.EXPANSION, Reason.CORRUPT_GZIP)
 
 
-def nrrd(voxels: np.ndarray, *, kinds: str = "domain domain domain time", encoding: str = "raw") -> bytes:
+def nrrd(
+    voxels: np.ndarray, *, kinds: str = "domain domain domain time", encoding: str = "raw", more: str = ""
+) -> bytes:
     sizes = " ".join(str(n) for n in voxels.shape)
     header = (
         f"NRRD0004\ntype: short\ndimension: 4\nspace: left-posterior-superior\nsizes: {sizes}\n"
         f"space directions: (1,0,0) (0,1.5,0) (0,0,2) none\nkinds: {kinds}\nendian: little\nencoding: {encoding}\n"
-        "space origin: (1,2,3)\n\n"
+        f"space origin: (1,2,3)\n{more}\n"
     )
     body = voxels.astype("<i2").tobytes(order="F")
     return header.encode() + (gzip.compress(body) if encoding == "gzip" else body)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "unit", "expected"),
+    [
+        ("2.5", "s", 2500.0), ("40", "ms", 40.0), ("500", "us", 0.5), ("2.5", "", None), ("2.5", "mm", None),
+        ("nan", "s", None), ("-1", "s", None), ("0", "s", None), ("x", "s", None),
+    ],
+)  # fmt: skip
+def test_the_time_between_time_points_of_nrrd(spacing: str, unit: str, expected: float | None) -> None:
+    more = f'spacings: nan nan nan {spacing}\nunits: "" "" "" "{unit}"\n'
+    data = nrrd(np.zeros((3, 4, 5, 2)), more=more)
+    assert read_file(data, "itk").step_ms == expected
+    detail = over_time.read_header("itk", data, name="x", file_bytes=len(data), limits=LIMITS).findings[-1].detail
+    assert detail == f"2 time points along the fourth axis{'' if expected is None else f', {expected:g} ms apart'}"
+    assert read_file(nrrd(np.zeros((3, 4, 5, 2)), more=more.partition("units")[0]), "itk").step_ms is None
 
 
 @pytest.mark.parametrize("encoding", ["raw", "gzip"])

@@ -13,7 +13,7 @@ from pydicom import uid
 from pydicom.encaps import encapsulate
 
 from schemas.recipe import Limits
-from transforms.read import deflated, dicom, series
+from transforms.read import deflated, dicom, dicom_pixels, series
 from transforms.rejected import Rejected
 
 imagecodecs = pytest.importorskip("imagecodecs")
@@ -109,7 +109,7 @@ def test_lossless_encodings_give_the_array_back(
     assert pydicom.dcmread(io.BytesIO(data)).file_meta.TransferSyntaxUID == syntax
     instance = dicom.read_instance(data, path="a", file_bytes=len(data))
     assert not instance.lossy
-    stored = dicom.pixels(data)
+    stored = dicom_pixels.pixels(data)
     assert stored.array_yx.dtype == pixels.dtype
     np.testing.assert_array_equal(stored.array_yx, pixels)
 
@@ -159,17 +159,17 @@ class TestDeflated:
         cut = data[:-50_000]
         assert dicom.read_instance(cut, path="a", file_bytes=len(cut)).missing_pixel_bytes > 0
         with pytest.raises(Rejected, match="truncated"):
-            dicom.pixels(cut)
+            dicom_pixels.pixels(cut)
         start = deflated._start_of_deflated(data)
         assert start is not None
         damaged = data[:start] + b"\x07" + data[start + 1 :]  # a block of the type that deflate has not
         with pytest.raises(Rejected, match="unreadable"):
-            dicom.pixels(damaged)
+            dicom_pixels.pixels(damaged)
 
     def test_a_bomb_is_too_large(self, slice_bytes: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch) -> None:
         data = self.deflated(slice_bytes, np.zeros((1000, 1000), np.int16))
         assert len(data) < 5000
-        assert not dicom.pixels(data).array_yx.any()
+        assert not dicom_pixels.pixels(data).array_yx.any()
         monkeypatch.setattr(deflated, "MAX_INFLATED_BYTES", 1_000_000)
         with pytest.raises(Rejected, match="too_large"):
             dicom.read_instance(data, path="a", file_bytes=len(data))
@@ -178,6 +178,7 @@ class TestDeflated:
 BREAKING_OFF = [
     ("JPEG baseline", uid.JPEGBaseline8Bit, jpeg(level=95), 8),
     ("JPEG extended", uid.JPEGExtended12Bit, jpeg(level=95), 8),
+    ("JPEG extended 12", uid.JPEGExtended12Bit, jpeg(level=95, bitspersample=12), 12),
     *((f"JPEG lossless {b}, predictor {p}", uid.JPEGLossless, ljpeg(p), b) for b in (8, 16) for p in (1, 7)),
     ("JPEG-LS", uid.JPEGLSLossless, lambda a: imagecodecs.jpegls_encode(a, level=0), 8),
     ("JPEG-LS 16", uid.JPEGLSLossless, lambda a: imagecodecs.jpegls_encode(a, level=0), 16),
@@ -201,6 +202,6 @@ def test_a_frame_that_breaks_off_is_refused(
         return stream[: int(len(stream) * part)].rstrip(b"\xff") + (b"\xff\xd9" if ended else b"")
 
     whole, broken = (encoded(slice_bytes, pixels, syntax, e, bits=bits) for e in (encode, cut))
-    assert dicom.pixels(whole).array_yx.shape == pixels.shape
+    assert dicom_pixels.pixels(whole).array_yx.shape == pixels.shape
     with pytest.raises(Rejected):
-        dicom.pixels(broken)
+        dicom_pixels.pixels(broken)
