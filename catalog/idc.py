@@ -54,18 +54,22 @@ NOT_A_VOLUME = (
 """Words of a SeriesDescription, whole, that name what is no volume as it was taken: localizers, reports, series that wait
 for a contrast bolus, projections. `dose` and `bolus` alone are not among them: "low dose", "Contrast/Bolus Agent"."""
 
-FIT_FOR_3D = (
-    "Modality = 'CT'",
-    "sop_class_name = 'CT Image Storage'",
-    "PhotometricInterpretation = 'MONOCHROME2'",
-    "analysis_result_id is null",
-    "contains(species, 'Human')",
-    "not contains(lower(concat_ws(' ', collection_id, BodyPartExamined)), 'phantom')",
-    rf"not coalesce(regexp_matches(lower(SeriesDescription), '\b({'|'.join(NOT_A_VOLUME)})\b'), false)",
-)
-"""CT series that can serve 3-D self-supervision, as far as the table tells, besides the least number of instances: single-frame
-CT of one grey channel, original, of people and not of phantoms, and by its description no localizer, report, monitoring
-series or projection.
+FIT_FOR_3D: Mapping[str, str] = {
+    "CT": "Modality = 'CT'",
+    "single frames, CT Image Storage": "sop_class_name = 'CT Image Storage'",
+    "one grey channel": "PhotometricInterpretation = 'MONOCHROME2'",
+    "original, no analysis result": "analysis_result_id is null",
+    "of people": "contains(species, 'Human')",
+    "no phantom, by collection and body part": (
+        "not contains(lower(concat_ws(' ', collection_id, BodyPartExamined)), 'phantom') "
+        "and coalesce(cancer_types, '') <> 'Phantom'"
+    ),
+    "no localizer, report, monitoring series or projection, by description": (
+        rf"not coalesce(regexp_matches(lower(SeriesDescription), '\b({'|'.join(NOT_A_VOLUME)})\b'), false)"
+    ),
+}
+"""CT series that can serve 3-D self-supervision, as far as the table tells, besides the least number of instances: what each
+rule asks, and the rule in SQL. `cancer_types` of a collection says Phantom of objects that its `species` calls human.
 Whether the slices make a regular volume is known from headers only, or from `volume_geometry_index`."""
 
 _COLUMNS = {
@@ -185,6 +189,15 @@ class Archive:
             raise UsageError(f"idc: {error}") from error
         return Selected(self, found)
 
+    def steps(self, min_instances: int = MIN_INSTANCES) -> tuple[tuple[str, int], ...]:
+        """What is left after each rule of `FIT_FOR_3D`, and after the least number of instances: (rule, series)."""
+        rules = {**FIT_FOR_3D, f"at least {min_instances} instances": f"instanceCount >= {int(min_instances)}"}
+        passed = [" and ".join(f"({r})" for r in list(rules.values())[: n + 1]) for n in range(len(rules))]
+        counts = self._series.sql(
+            f"select count(*), {', '.join(f'count(*) filter ({p})' for p in passed)} from series"
+        ).fetchall()[0]
+        return (("all series of the archive", counts[0]), *zip(rules, counts[1:], strict=True))
+
     def citations(self, dois: Mapping[str, int], license_of: Mapping[str, str]) -> tuple[Citation, ...]:
         """What to cite, most series first.
 
@@ -235,7 +248,7 @@ class Archive:
                 values.append([check(known, word, kind) for word in wanted])
         least = selection.min_instances
         if selection.fit_3d:
-            parts += FIT_FOR_3D
+            parts += FIT_FOR_3D.values()
             least = MIN_INSTANCES if least is None else least
         if least is not None:
             parts.append("instanceCount >= ?")
@@ -283,29 +296,36 @@ class Selected:
             result[bucket, license_id] = self.series.filter(mine).drop_columns(["bucket"])
         return result
 
+    def collections(self) -> tuple[Count, ...]:
+        """Its collections, the one of most series first."""
+        return self._parts("collection")
+
     def facts(self) -> Facts:
         """What it adds up to. A patient is counted once, in however many collections."""
-        import duckdb
-
-        database = duckdb.connect(":memory:")
-        database.register("s", self.series)
-        counts = "count(*), count(distinct patient_id), coalesce(sum(bytes), 0)::bigint"
-
-        def parts(column: str, limit: int) -> tuple[Count, ...]:
-            rows = database.execute(
-                f"select {column}, {counts} from s group by 1 order by 2 desc, 1 limit {limit}"
-            ).fetchall()
-            return tuple(Count(*row) for row in rows)
-
-        row = database.execute(
+        row = self._database.execute(
             "select count(*), count(distinct patient_id), count(distinct study_instance_uid), count(distinct collection), "
             "coalesce(sum(instances), 0)::bigint, coalesce(sum(bytes), 0)::bigint from s"
         ).fetchall()[0]
         series, patients, studies, collections, instances, size = row
         return Facts(
             series, patients, studies, collections, instances, size,
-            parts("license", 100), parts("modality", 100), parts("collection", 10),
+            self._parts("license"), self._parts("modality"), self._parts("collection")[:10],
         )  # fmt: skip
+
+    @cached_property
+    def _database(self) -> DuckDBPyConnection:
+        import duckdb
+
+        database = duckdb.connect(":memory:")
+        database.register("s", self.series)
+        return database
+
+    def _parts(self, column: str) -> tuple[Count, ...]:
+        rows = self._database.execute(
+            f"select {column}, count(*), count(distinct patient_id), coalesce(sum(bytes), 0)::bigint from s "
+            "group by 1 order by 2 desc, 1"
+        ).fetchall()
+        return tuple(Count(*row) for row in rows)
 
     def citations(self) -> tuple[Citation, ...]:
         """What to cite, most series first."""

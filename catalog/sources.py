@@ -9,6 +9,7 @@ from schemas import source as source_schema
 from schemas.recipe import Recipe, SourceUse
 from schemas.source import Source
 from schemas.suggest import nearest
+from schemas.table_layout import TableFindings, TableLayout
 
 FOLDER = Path(__file__).parent / "sources"
 
@@ -16,6 +17,22 @@ FOLDER = Path(__file__).parent / "sources"
 def ids() -> tuple[str, ...]:
     """Ids of the sources in the catalog, sorted."""
     return tuple(sorted(p.name.removesuffix(".yaml") for p in FOLDER.glob("*.yaml")))
+
+
+def findings(source: Source) -> dict[str, frozenset[str]]:
+    """What a source's tables may state of a picture: finding -> its states; empty for layouts without findings."""
+    layout = source.layout
+    result: dict[str, set[str]] = {}
+    for entry in layout.findings if isinstance(layout, TableLayout) else ():
+        if isinstance(entry, TableFindings):
+            states = {*entry.values.values()} | ({"uncertain"} if entry.several == "uncertain" else set())
+            names = {*entry.columns, *entry.named.values()}
+        else:
+            states = {"present", entry.others} | ({"absent"} if entry.absent_if else set())
+            names = set(entry.names.values())
+        for name in names:
+            result.setdefault(name, set()).update(states)
+    return {name: frozenset(states) for name, states in sorted(result.items())}
 
 
 def load(source_id: str) -> Source:

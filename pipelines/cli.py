@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar
 import typer
 
 from mdfp.menu import Menu
-from pipelines import blueprint, catalog, operate
+from pipelines import archive, blueprint, catalog, operate
 from pipelines.console import Console, megabytes
 from pipelines.guard import Call, guard
 
@@ -370,6 +370,7 @@ def run(
 operate.register(app)
 catalog.register(app)
 blueprint.register(app)
+archive.register(app)
 
 
 @app.command()

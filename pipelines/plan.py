@@ -68,7 +68,8 @@ def plan(workspace: Workspace, selection: Selection, console: Console) -> Plan:
         made.table,
         made.shards,
         inventory.deciding,
-        sources=tuple(workspace.sources.values()),
+        # Label tables are judged where they are used.
+        sources=() if made.image_only else tuple(workspace.sources.values()),
         palette=made.palette,
     )
     require_pass(result, workspace.corpus, console)

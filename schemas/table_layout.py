@@ -10,6 +10,9 @@
 
 `{Column}` in a template is the row's cell. What a cell means is in the manifest, totally: a value without a meaning is a
 fault of its row (`bad_annotation`).
+
+A table may be several files of one form: in `labels_{part:train|test}.csv` the field `part` is a column of their rows. A path
+ending in `.gz` is inflated first. `fields:` takes further columns out of the text of one.
 """
 
 from __future__ import annotations
@@ -69,6 +72,13 @@ def _texts_as_keys(value: Any) -> Any:
     return value
 
 
+def _named_file(template: str) -> str:
+    """A template of a file: `*` and `**` only in its folders, so that files can be looked up by their names."""
+    if "*" in template.rsplit("/", 1)[-1] or "?" in template:
+        raise ValueError(f"a file's own name has no wildcards (its folders may have * and **); found {template!r}")
+    return template
+
+
 Template = Annotated[str, BeforeValidator(_template)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,24}$")]
 Meanings = Annotated[dict[str, FindingState], BeforeValidator(_texts_as_keys)]
@@ -78,14 +88,39 @@ Names = Annotated[dict[str, str], BeforeValidator(_texts_as_keys)]
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Left out where they say nothing: plans of manifests without them read as they did.
+        content: dict[str, Any] = handler(self)
+        silent = _SILENT.get(type(self).__name__, {})
+        return {k: v for k, v in content.items() if k not in silent or (v or None) != silent[k]}
+
+
+_SILENT: dict[str, dict[str, Any]] = {
+    "TableLayout": {"labels": None, "fields": None, "split_lists": None},
+    "FoldersLayout": {"labels": None},
+    "TableFindings": {"several": "fault"},
+    "TableList": {"unnamed": "fault", "absent_if": None},
+    "TableText": {"table": None},
+    "Cell": {"table": None},
+}
+"""Model -> fields that a plan leaves out where they have this value; None: nothing, or an empty list."""
+
 
 class TableImage(_Model):
     """An image of each row."""
 
     name: Name = Field(description="name within the sample: xray, photo, frontal")
     modality: str = Field(pattern=r"^[A-Z]{2,8}$", description="DICOM Modality code: DX, US, XC, OP")
-    file: Template = Field(description="path below the root, columns in braces: images/{id}.png")
+    file: Template = Field(
+        description="path below the root, columns in braces: images/{id}.png; its folders may have * and **"
+    )
     optional: bool = Field(False, description="whether a row may lack it: an empty cell, or no such file")
+
+    @field_validator("file")
+    @classmethod
+    def _file_name(cls, value: str) -> str:
+        return _named_file(value)
 
 
 class TableLabel(_Model):
@@ -140,6 +175,10 @@ class TableFindings(_OfTable):
     columns: tuple[str, ...] = Field((), description="columns, which name the findings")
     named: dict[str, str] = Field({}, description="column -> name of its finding, where they differ")
     values: Meanings = Field(description='cell -> state: {"1": present, "0": absent, "-1": uncertain, "": unknown}')
+    several: Literal["fault", "uncertain"] = Field(
+        "fault",
+        description="rows of one case that differ: fault, or uncertain, where each row is what one of several readers said",
+    )
     level: Level = "image"
 
     @model_validator(mode="after")
@@ -156,6 +195,13 @@ class TableList(_OfTable):
     separator: str = Field("|", min_length=1)
     names: Names = Field(description="entry -> finding; an entry that is none of them is a fault")
     nothing: tuple[str, ...] = Field((), description="entries that name no finding: No Finding")
+    absent_if: tuple[str, ...] = Field(
+        (),
+        description="entries that say that none of the findings is there: normal; then all are absent, whatever others:",
+    )
+    unnamed: Literal["fault", "ignore"] = Field(
+        "fault", description="an entry that is in none of the lists: fault, or ignore, for lists of many more terms"
+    )
     others: FindingState = Field("absent", description="state of the findings that are not listed")
     level: Level = "image"
 
@@ -220,13 +266,20 @@ class TableText(_Model):
     kind: Literal["report", "caption", "findings", "impression"] = "report"
     language: str | None = Field(None, description="BCP 47 tag: en, de-AT")
     column: str | None = Field(None, description="column that holds the text itself")
-    file: Template | None = Field(None, description="path of a .txt file below the root, columns in braces")
+    file: Template | None = Field(
+        None, description="path of a .txt file below the root, columns in braces; its folders may have * and **"
+    )
+    table: str | None = Field(None, description="another table, joined by the columns of case:, that has the column")
     optional: bool = Field(True, description="whether a row may lack it")
 
     @model_validator(mode="after")
     def _one(self) -> TableText:
         if (self.column is None) == (self.file is None):
             raise ValueError("a text stands in column: or in file:, one of them")
+        if self.table is not None and self.column is None:
+            raise ValueError("table: goes with column:, which it holds")
+        if self.file is not None:
+            _named_file(self.file)
         return self
 
 
@@ -235,17 +288,52 @@ class Cell(_Model):
 
     column: str
     values: Names = Field({}, description="cell -> what it means")
+    table: str | None = Field(None, description="another table, joined by the columns of case:, that has the column")
 
 
 def _cell(value: Any) -> Any:
     return {"column": value} if isinstance(value, str) else value
 
 
+OneCell = Annotated[Cell | None, BeforeValidator(_cell, json_schema_input_type=Cell | str | None)]
+"""A column by its name alone, or with what its cells mean."""
+
+
+class TableFields(_Model):
+    """Columns that stand in the text of another: `train/patient00001/study1/view1_frontal.jpg`."""
+
+    column: str = Field(description="column that holds the text")
+    pattern: str = Field(
+        description="its form: **/{patient}/{study}/{view}.jpg; the fields are columns, empty where a text has another form"
+    )
+
+    @field_validator("pattern")
+    @classmethod
+    def _pattern(cls, value: str) -> str:
+        if not patterns.fields(value):
+            raise ValueError(
+                f"expected a pattern with fields, for example **/{{patient}}/{{view}}.jpg; found {value!r}"
+            )
+        return value
+
+
+class SplitLists(_Model):
+    """Files that list, a line each, what is in which split."""
+
+    column: str = Field(description="column whose cells the lists name")
+    files: dict[Literal["train", "val", "test"], str] = Field(
+        min_length=1, description="split -> path of its list below the root: {test: test_list.txt}"
+    )
+
+
 class TableLayout(_Model):
     """A CSV or Parquet table with paths, classes, findings, boxes, texts; rows of one case are taken together."""
 
     kind: Literal["table"]
-    path: str = Field(description="the table below the root: .csv, .tsv or .parquet")
+    path: str = Field(
+        description="the table below the root: .csv, .tsv or .parquet, also .csv.gz; a pattern with fields for several files"
+    )
+    fields: tuple[TableFields, ...] = Field((), description="columns that stand in the text of another")
     case: Template | None = Field(
         None, description="which rows are one case: {StudyID}; default: the columns of the first image's file"
     )
@@ -257,14 +345,17 @@ class TableLayout(_Model):
     points: tuple[TablePoints, ...] = ()
     measurements: tuple[TableMeasurement, ...] = ()
     texts: tuple[TableText, ...] = ()
-    split: Annotated[Cell | None, BeforeValidator(_cell)] = Field(None, description="column of train, val or test")
-    sex: Annotated[Cell | None, BeforeValidator(_cell)] = Field(None, description="column of F, M or O")
-    age: Annotated[Cell | None, BeforeValidator(_cell)] = Field(None, description="column of the age in years")
-    site: Annotated[Cell | None, BeforeValidator(_cell)] = Field(None, description="column of the institution")
+    split: OneCell = Field(None, description="column of train, val or test")
+    split_lists: SplitLists | None = Field(None, description="lists of what is in which split: {column:, files:}")
+    sex: OneCell = Field(None, description="column of F, M or O")
+    age: OneCell = Field(None, description="column of the age in years")
+    site: OneCell = Field(None, description="column of the institution")
 
     @model_validator(mode="after")
     def _fits(self) -> TableLayout:
         names = [i.name for i in self.images]
+        if self.split is not None and self.split_lists is not None:
+            raise ValueError("a split stands in split: (a column) or in split_lists:, one of them")
         for what, found in (("images", names), ("texts", [t.name for t in self.texts])):
             if twice := sorted({n for n in found if found.count(n) > 1}):
                 raise ValueError(f"{what} named twice: {twice}")
@@ -280,11 +371,6 @@ class TableLayout(_Model):
             if label.image is not None and label.image not in names:
                 raise ValueError(f"a label is of the image {label.image!r}; images: has {names}")
         return self
-
-    @model_serializer(mode="wrap")
-    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Left out where there are none: plans of manifests without them read as they did.
-        return {k: v for k, v in handler(self).items() if k != "labels" or v}
 
     @property
     def case_template(self) -> str:
@@ -313,11 +399,6 @@ class FoldersLayout(_Model):
             if not set(patterns.fields(label.path)) & set(known):
                 raise ValueError(f"the paths {self.image.path!r} and {label.path!r} share no field")
         return self
-
-    @model_serializer(mode="wrap")
-    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Left out where there are none: plans of manifests without them read as they did.
-        return {k: v for k, v in handler(self).items() if k != "labels" or v}
 
 
 class FolderLabel(_Model):

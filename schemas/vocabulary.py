@@ -39,6 +39,14 @@ class Anatomy(_Model):
         return value
 
 
+class FindingTerm(_Model):
+    """What somebody may state of a picture: there, not there, perhaps there."""
+
+    id: str = Field(pattern=r"^[a-z0-9_]{1,64}$", description="name in manifests and samples")
+    name: str = Field(description="for people")
+    is_a: tuple[str, ...] = Field((), description="findings that it is a kind of: whoever has it has those")
+
+
 class Vocabularies(_Model):
     """All of them. A mapping's values say what its words mean."""
 
@@ -48,6 +56,7 @@ class Vocabularies(_Model):
     aux_objects: tuple[str, ...]
     tasks: tuple[str, ...]
     anatomies: tuple[Anatomy, ...]
+    findings: tuple[FindingTerm, ...]
     labels: tuple[str, ...]
     access: dict[str, str]
     access_basis: dict[str, str]
@@ -68,6 +77,16 @@ class Vocabularies(_Model):
             words = _words(value)
             if twice := sorted({w for w in words if words.count(w) > 1}):
                 raise ValueError(f"expected every word once, found {', '.join(map(repr, twice))} twice")
+        return value
+
+    @field_validator("findings")
+    @classmethod
+    def _kinds_known(cls, value: tuple[FindingTerm, ...]) -> tuple[FindingTerm, ...]:
+        words = {f.id: f.id for f in value}
+        for finding in value:
+            for wider in finding.is_a:
+                if wider not in words or wider == finding.id:
+                    raise ValueError(f"{finding.id}: is_a: {unknown(wider, words)}")
         return value
 
     def words(self, name: str) -> tuple[str, ...]:

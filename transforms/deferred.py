@@ -7,6 +7,7 @@ headers and asks for one volume, with the very functions of a full inventory; wh
 from __future__ import annotations
 
 import datetime
+import functools
 import hashlib
 import math
 from collections.abc import Sequence
@@ -292,13 +293,14 @@ def _each(column: pa.ChunkedArray, function: object) -> list[str]:
 
 
 def _days(dates: list[str | None], patients: list[str], keys: PatientKeys) -> list[int | None]:
+    shift = functools.cache(lambda patient: keys.shifted_day(patient, 0))
     result: list[int | None] = []
     for date, patient in zip(dates, patients, strict=True):
         try:
             day = None if date is None else datetime.date(int(date[:4]), int(date[4:6]), int(date[6:8])).toordinal()
         except ValueError:  # not a date; published all the same
             day = None
-        result.append(None if day is None else keys.shifted_day(patient, day))
+        result.append(None if day is None else day + shift(patient))
     return result
 
 

@@ -6,13 +6,12 @@ in here?"), which a plain hash would allow; who has the secret gets the same pse
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
+from json.encoder import encode_basestring
 
-from mdfp import canonical
 from mdfp.errors import UsageError
 
 MINIMUM_SECRET_BYTES = 16
@@ -71,7 +70,8 @@ class PatientKeys:
 
     def _digest(self, *parts: str) -> str:
         # A JSON list, so that ("ab", "c") and ("a", "bc") are two things.
-        return hmac.new(self.secret, canonical.dumps(list(parts)), hashlib.sha256).hexdigest()
+        # Written as `mdfp.canonical.dumps` does, without its checks: an archive's table takes half a million of them.
+        return hmac.digest(self.secret, f"[{','.join(map(encode_basestring, parts))}]".encode(), "sha256").hex()
 
 
 def slug(text: str) -> str:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from catalog.blueprint import told
 from catalog.blueprint.labels import Labels
 from catalog.blueprint.manifest import manifest
+from catalog.blueprint.query import BlueprintQuery
 from catalog.blueprint.select import Candidate
-from schemas import ontology
+from catalog.blueprint.told import Told
+from schemas import licenses, ontology
+from schemas.licenses import Grants
+from schemas.vocabulary import Vocabularies
 
 
 @dataclass(frozen=True)
@@ -16,7 +21,7 @@ class Conflict:
     """Something that cannot be fused without a decision.
 
     Attributes:
-        kind: annotation, protocol, side, origin or licence.
+        kind: annotation, protocol, side, origin, unmentioned, finding, class, maker or licence.
         what: what it is about.
         parties: who does what: words -> data sets.
     """
@@ -26,15 +31,22 @@ class Conflict:
     parties: dict[str, tuple[str, ...]]
 
 
-def conflicts(candidates: Sequence[Candidate], found: Labels) -> tuple[Conflict, ...]:
-    """All conflicts that the facts show, by kind."""
-    return (
+def conflicts(
+    candidates: Sequence[Candidate],
+    found: Labels,
+    stated: Mapping[str, Told],
+    words: Vocabularies,
+    query: BlueprintQuery,
+) -> tuple[Conflict, ...]:
+    """All conflicts that the facts show, by kind; of licences alone where labels are not read."""
+    of_labels = () if query.image_only else (
         *_annotations(candidates),
         *_protocols(found),
         *_sides(found),
         *_origins(candidates),
-        *_licenses(candidates),
-    )
+        *(Conflict(*d) for d in told.differences(stated, words)),
+    )  # fmt: skip
+    return (*of_labels, *_licenses(candidates))
 
 
 def _annotations(candidates: Sequence[Candidate]) -> Iterator[Conflict]:
@@ -113,11 +125,26 @@ def _licenses(candidates: Sequence[Candidate]) -> Iterator[Conflict]:
         yield Conflict("licence", "derived works under one licence: each wants its own", share_alike)
     if no_derivatives := {k: v for k, v in stated.items() if "-ND-" in k}:
         yield Conflict("licence", "no derived works may be passed on", no_derivatives)
-    limited = {k: v for k, v in stated.items() if "-NC" in k}
+    granted = _grants(candidates)
+    kept = {k: v for k, v in stated.items() if k in granted and not granted[k].redistribution}
+    if kept:
+        yield Conflict("licence", "may not be handed on: nor may the corpus", kept)
+    limited = {k: v for k, v in stated.items() if "-NC" in k or (k in granted and not granted[k].commercial)}
     if limited and len(limited) < len(stated):
         yield Conflict("licence", "non-commercial beside others: the corpus is non-commercial", limited)
     if "unknown" in stated:
         yield Conflict("licence", "not known: allowed for nothing", {"unknown": stated["unknown"]})
+
+
+def _grants(candidates: Sequence[Candidate]) -> dict[str, Grants]:
+    """What each licence permits, by the table of licences and by manifests that spell terms of their own out."""
+    found = dict(licenses.table())
+    for c in candidates:
+        for source in c.manifests:
+            terms = manifest(source).terms
+            if terms.license and terms.grants:
+                found[terms.license] = terms.grants
+    return found
 
 
 def _tuples(parties: dict[str, list[str]]) -> dict[str, tuple[str, ...]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from catalog import datasets
-from catalog.blueprint import checklist, conflicts, duplicates, group, labels, recipe, select
+from catalog.blueprint import checklist, conflicts, duplicates, group, labels, recipe, select, told
 from catalog.blueprint.checklist import Entry
 from catalog.blueprint.conflicts import Conflict
 from catalog.blueprint.duplicates import Component
@@ -15,7 +15,8 @@ from catalog.blueprint.group import Group, Total
 from catalog.blueprint.labels import Coverage, Labels
 from catalog.blueprint.query import BlueprintQuery
 from catalog.blueprint.recipe import Draft
-from catalog.blueprint.select import Excluded, Selection
+from catalog.blueprint.select import NO_ROW, Excluded, Selection
+from catalog.blueprint.told import Told
 from catalog.datasets import Catalog
 
 SCOPE = ("dimension", "modalities", "tasks", "anatomies")
@@ -30,7 +31,8 @@ class Blueprint:
         selection: data sets taken, and why the others are not.
         total: what those taken add up to, each counted once.
         groups: by modality, task and anatomy.
-        labels: structures that they label.
+        labels: structures that they label; none where labels are not read.
+        told: what manifests of pictures state of them: findings, classes, boxes, texts.
         conflicts: what has to be decided.
         duplicates: data sets known to share items.
         coverage: what is labelled of what was asked for.
@@ -43,6 +45,7 @@ class Blueprint:
     total: Total
     groups: tuple[Group, ...]
     labels: Labels
+    told: dict[str, Told]
     conflicts: tuple[Conflict, ...]
     duplicates: tuple[Component, ...]
     coverage: tuple[Coverage, ...]
@@ -59,6 +62,11 @@ class Blueprint:
     def shared(self) -> int:
         """Items known to be counted twice in the total."""
         return sum(c.shared for c in self.duplicates)
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Data sets that no row of the catalog describes."""
+        return tuple(c.id for c in self.selection.taken if NO_ROW in c.row.issues)
 
     def unknown(self) -> tuple[Excluded, ...]:
         """Data sets that only missing facts keep out."""
@@ -99,6 +107,7 @@ class Blueprint:
             "structures": {k: list(v) for k, v in self.labels.labelled_by().items()},
             "structures_unknown": list(self.labels.unknown),
             "matrix": self.labels.matrix(),
+            "told": {k: dataclasses.asdict(t) for k, t in self.told.items()},
             "conflicts": [dataclasses.asdict(c) for c in self.conflicts],
             "duplicates": [dataclasses.asdict(c) | {"distinct": c.distinct} for c in self.duplicates],
             "coverage": [dataclasses.asdict(c) for c in self.coverage],
@@ -114,17 +123,19 @@ def make(query: BlueprintQuery, catalog: Catalog | None = None) -> Blueprint:
     words = catalog.vocabularies
     selection = select.select(query, catalog)
     taken = selection.taken
-    found = labels.labels(taken)
+    found = Labels({}, ()) if query.image_only else labels.labels(taken)
+    stated = {} if query.image_only else told.told(taken)
     draft = recipe.draft(taken, query, words)
     return Blueprint(
         selection,
         group.total(taken),
         group.group(taken, query),
         found,
-        conflicts.conflicts(taken, found),
+        stated,
+        conflicts.conflicts(taken, found, stated, words, query),
         duplicates.components(taken, catalog.overlaps),
-        labels.coverage(found, query, words),
-        labels.silent(query, words),
+        () if query.image_only else labels.coverage(found, query, words),
+        () if query.image_only else labels.silent(query, words),
         draft,
-        checklist.checklist(taken, draft),
+        checklist.checklist(taken, draft, query),
     )

@@ -12,9 +12,10 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from catalog import datasets
+from catalog import datasets, sources
 from catalog.query import NONE
 from schemas import licenses, ontology, yaml_file
+from schemas.policy import Risk
 from schemas.vocabulary import unknown
 
 IMAGING = ("2d", "3d", "4d", "video")
@@ -42,6 +43,15 @@ class BlueprintQuery(BaseModel):
     structures: tuple[str, ...] = Field(
         (), description="structures that the corpus is to have labels of; says what is covered, leaves nothing out"
     )
+    sources: tuple[str, ...] = Field(
+        (),
+        description="manifests to take whatever the catalog's rows state or lack, also those without a row; their licences "
+        "must be acceptable and one of the modalities asked for must be theirs",
+    )
+    image_only: bool = Field(False, description="labels are not read: pictures and volumes alone, for self-supervision")
+    accept_risks: tuple[Risk, ...] = Field(
+        (), description="what the recipe's policy accepts, because somebody looked: text, ultrasound, photographs, …"
+    )
     licenses: tuple[str, ...] | None = Field(
         None, description="SPDX ids that are acceptable, and `none` for terms that are not known; null: any"
     )
@@ -68,6 +78,16 @@ class BlueprintQuery(BaseModel):
         known = datasets.load().vocabularies.words(info.field_name)
         return _once(_known(known, word) for word in value)
 
+    @field_validator("sources")
+    @classmethod
+    def _sources(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _once(_known(sources.ids(), word) for word in value)
+
+    @field_validator("accept_risks")
+    @classmethod
+    def _risks(cls, value: tuple[Risk, ...]) -> tuple[Risk, ...]:
+        return tuple(sorted(set(value)))
+
     @field_validator("structures")
     @classmethod
     def _structures(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -90,6 +110,8 @@ class BlueprintQuery(BaseModel):
             raise ValueError(f"volumes_as_2d goes with dimension: 2d, found {self.dimension}")
         if self.mixed_dimensions == "exclude" and self.dimension is None:
             raise ValueError("mixed_dimensions: exclude needs a dimension")
+        if self.image_only and self.structures:
+            raise ValueError("image_only: true reads no labels, and structures: asks for some")
         if self.mixed_modalities == "asked" and not self.modalities:
             raise ValueError("mixed_modalities: asked needs modalities")
         if self.released_since and self.released_until and self.released_until < self.released_since:

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from catalog.blueprint.labels import Labels, coverage
-from catalog.blueprint.manifest import manifest, modalities
+from catalog.blueprint.manifest import is_labelled, manifest, modalities, shares
 from catalog.blueprint.query import BlueprintQuery
 from catalog.blueprint.select import Candidate
 from catalog.query import NONE
@@ -88,7 +88,7 @@ def _licences(source: Source) -> tuple[str | None, ...]:
 
 def _fits(read: Sequence[str], asked: Sequence[str]) -> bool:
     """Whether a manifest reads a modality that is asked for; one that names none reads all."""
-    return not read or not asked or bool(set(read) & set(asked))
+    return not read or not asked or shares(read, asked)
 
 
 def _content(chosen: Sequence[str], query: BlueprintQuery, words: Vocabularies) -> dict[str, Any]:
@@ -103,12 +103,14 @@ def _content(chosen: Sequence[str], query: BlueprintQuery, words: Vocabularies) 
         "terms": {"accept": sorted(stated) or [licenses.OWN_DATA]},
         "geometry": {"spacing_mm": "native" if query.dimension in ("2d", "video") else list(SPACING_MM)},
     }
-    if not any(m.annotated() for m in manifests):
+    if query.image_only or not any(is_labelled(m) for m in manifests):
         content["labels"] = "image_only"
     elif space:
         content["labels"] = {"space": list(space)}
     if None in licences:
         content["terms"]["unknown"] = "accept"
+    if query.accept_risks:
+        content["policy"] = {"accept": list(query.accept_risks)}
     Recipe.model_validate(content)
     return content
 

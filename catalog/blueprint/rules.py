@@ -30,6 +30,9 @@ class Failure:
     unknown: bool = False
 
 
+FEW = 5
+"""Licences of a query that a reason lists; of more it gives the number."""
+
 Rule = Callable[[DataSet, Terms, BlueprintQuery], Failure | None]
 
 
@@ -89,7 +92,8 @@ def licenses(row: DataSet, terms: Terms, query: BlueprintQuery) -> Failure | Non
     found = ", ".join(terms.known or (NONE,))
     if set(terms.known) <= set(accepted) and (strange := set(terms.inherited) - set(query.licenses)):
         found += f", and {', '.join(sorted(strange))} of data sets that its cases come from"
-    return Failure("licenses", f"expected {' or '.join(accepted) or 'no licence'}, found {found}")
+    wanted = " or ".join(accepted) if len(accepted) <= FEW else f"one of the {len(accepted)} licences of the query"
+    return Failure("licenses", f"expected {wanted or 'no licence'}, found {found}")
 
 
 def include_unlabeled(row: DataSet, terms: Terms, query: BlueprintQuery) -> Failure | None:

@@ -9,11 +9,13 @@ from catalog import datasets
 from catalog.blueprint import count, estimate, terms
 from catalog.blueprint.count import Count
 from catalog.blueprint.estimate import Size
+from catalog.blueprint.manifest import is_labelled, manifest, modalities, shares
 from catalog.blueprint.query import BlueprintQuery
 from catalog.blueprint.rules import RULES, Failure, Rule
 from catalog.blueprint.terms import Terms
 from catalog.datasets import Catalog
 from schemas.dataset import DataSet
+from schemas.source import Source
 
 LABELED_FIRST = {"labeled": 0, "mixed": 1, "unlabeled": 2}
 
@@ -23,7 +25,7 @@ class Candidate:
     """A data set with what the rules look at.
 
     Attributes:
-        row: its facts.
+        row: its facts; of a manifest that no row describes, what the manifest says.
         terms: its licences.
         manifests: ids of the manifests that read it.
         modalities: those of its modalities that are asked for; all where none are.
@@ -79,6 +81,10 @@ def select(query: BlueprintQuery, catalog: Catalog, rules: Mapping[str, Rule] = 
             excluded.append(Excluded(row.id, failures))
         else:
             taken.append(candidate)
+    by_name, refused = _by_name(query, catalog)
+    named = {c.id for c in by_name}
+    taken = [c for c in taken if c.id not in named] + by_name
+    excluded = [e for e in excluded if e.id not in named and e.id not in {r.id for r in refused}] + refused
     taken.sort(key=lambda c: (LABELED_FIRST[c.row.label] if query.prefer_labeled else 0, c.id))
     for step in (_enough, _within_budget, _enough):
         taken, left = step(taken, query)
@@ -86,12 +92,64 @@ def select(query: BlueprintQuery, catalog: Catalog, rules: Mapping[str, Rule] = 
     return Selection(query, tuple(taken), tuple(sorted(excluded, key=lambda e: e.id)))
 
 
-def of(row: DataSet, query: BlueprintQuery) -> Candidate:
-    """What the rules look at."""
-    manifests = datasets.manifests().get(row.id, ())
-    modalities = tuple(m for m in row.modalities if not query.modalities or m in query.modalities)
+NAMED = ("modalities", "licenses")
+"""Rules that hold for manifests that a query names, too."""
+
+NO_ROW = "not_in_catalog"
+"""Doubt of a candidate that no row of the catalog describes."""
+
+
+def _by_name(query: BlueprintQuery, catalog: Catalog) -> tuple[list[Candidate], list[Excluded]]:
+    """The data sets of the manifests that a query names, and those that its licences or modalities refuse."""
+    rows = {d.id: d for d in catalog.datasets}
+    taken: dict[str, Candidate] = {}
+    refused: dict[str, Excluded] = {}
+    for source in query.sources:
+        found = rows.get(manifest(source).catalog or "") or _row(manifest(source))
+        candidate = of(found, query, None if found.id in rows else (source,))
+        if candidate.row.modalities and query.modalities and not candidate.modalities:
+            failures: tuple[Failure, ...] = (
+                Failure("modalities", f"expected {' or '.join(query.modalities)}, found {', '.join(found.modalities)}"),
+            )
+        else:
+            failures = tuple(f for n in NAMED[1:] if (f := RULES[n](found, candidate.terms, query)))
+        if failures:
+            refused[found.id] = Excluded(found.id, failures)
+        else:
+            taken[found.id] = candidate
+    return list(taken.values()), list(refused.values())
+
+
+def _row(source: Source) -> DataSet:
+    """What a manifest says of a data set that the catalog does not list."""
+    flat = source.layout.kind in ("table", "folders")
+    return DataSet(
+        id=source.id,
+        name=source.title,
+        dimensions=("2d",) if flat else () if source.layout.kind == "dicom" else ("3d",),
+        modalities=modalities(source),
+        label="labeled" if is_labelled(source) else "unlabeled",
+        access="unknown",
+        access_basis="",
+        license_status="stated" if source.terms.license else "unknown",
+        urls=(source.terms.url,) if source.terms.url else (),
+        issues=(NO_ROW,),
+    )
+
+
+def of(row: DataSet, query: BlueprintQuery, manifests: tuple[str, ...] | None = None) -> Candidate:
+    """What the rules look at.
+
+    Args:
+        row: the facts.
+        query: what is asked.
+        manifests: ids of manifests that read it; None: those that name the row.
+    """
+    if manifests is None:
+        manifests = datasets.manifests().get(row.id, ())
+    asked = tuple(m for m in row.modalities if not query.modalities or shares((m,), query.modalities))
     items = count.of(row, query)
-    return Candidate(row, terms.of(row, manifests), manifests, modalities, items, estimate.size(row, items, modalities))
+    return Candidate(row, terms.of(row, manifests), manifests, asked, items, estimate.size(row, items, asked))
 
 
 def organizations(candidates: Iterable[Candidate]) -> set[str]:

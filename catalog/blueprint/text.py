@@ -9,9 +9,10 @@ from pathlib import Path
 import yaml
 
 from catalog.blueprint.estimate import Range
-from catalog.blueprint.group import Total
+from catalog.blueprint.group import UNKNOWN, Total
 from catalog.blueprint.plan import Blueprint
 from catalog.blueprint.query import BlueprintQuery, load
+from catalog.blueprint.told import stated_by
 from mdfp.errors import UsageError
 
 FILES = ("query.yaml", "blueprint.json", "blueprint.md", "recipe.yaml")
@@ -87,6 +88,7 @@ def markdown(made: Blueprint) -> str:
         _section("Totals", _totals(made)),
         _section("Groups", _groups(made)),
         _section("Label space", _labels(made)),
+        *([_section("What is stated of pictures", _told(made))] if made.told else []),
         _section("Not covered", _gaps(made)),
         _section("Conflicts", _conflicts(made)),
         _section("Duplicates expected", _duplicates(made)),
@@ -113,6 +115,8 @@ def span(size: Range) -> str:
 
 
 def _bytes(size: float) -> str:
+    if not size:
+        return UNKNOWN
     for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
         if size >= factor:
             return f"{size / factor:.3g} {unit}"
@@ -133,34 +137,66 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]], shown: int = I
 
 def _totals(made: Blueprint) -> str:
     total = made.total
+    measured = f"{total.measured} of the data sets" if total.measured else "none of the data sets"
     lines = [
         f"{sentence(total, made.shared)}.\n",
-        f"- as published: about {span(total.raw)}",
+        f"- as published: about {span(total.raw)}{_uncounted(total)}",
         f"- in shards: about {span(total.fused)}",
-        f"- bytes an item were measured for {total.measured} of the data sets, and are assumed for the others",
+        f"- bytes an item were measured for {measured}, and are assumed for the others",
     ]
+    if made.named:
+        lines.append(
+            f"- taken by name, and no rows of the catalog, which has no count of them: {', '.join(made.named)}"
+        )
     if made.query.volumes_as_2d:
         s = total.slices
         lines.append(f"- 2-D slices of the volumes: about {s.middle:,.0f} ({s.low:,.0f} to {s.high:,.0f})")
     return "\n".join(lines) + "\n"
 
 
+def _uncounted(total: Total) -> str:
+    n = total.items.unknown
+    return f", without the {n} that state{'s' if n == 1 else ''} no count" if n else ""
+
+
 def _groups(made: Blueprint) -> str:
     rows = [
-        (g.modality, g.task, g.anatomy, len(g.datasets), g.total.items.images, g.total.items.volumes,
-         g.total.items.videos, g.total.organizations, _bytes(g.total.raw.middle), _bytes(g.total.fused.middle))
+        (g.modality, g.task, g.anatomy, len(g.datasets), *_counts(g.total), g.total.organizations,
+         _bytes(g.total.raw.middle), _bytes(g.total.fused.middle))
         for g in made.groups
     ]  # fmt: skip
     head = ("modality", "task", "anatomy", "data sets", "images", "volumes", "videos", "organisations", "raw", "fused")
-    return "A data set stands in every group that it fits; only the totals above count it once.\n\n" + _table(
-        head, rows
-    )
+    first = f"A data set stands in every group that it fits; only the totals above count it once. {UNKNOWN}: not stated.\n\n"
+    return first + _table(head, rows)
+
+
+def _counts(total: Total) -> tuple[str, str, str]:
+    """Images, volumes, videos; `?` where no data set of the group states a count."""
+    n = total.items
+    if n.unknown == n.datasets:
+        return (UNKNOWN,) * 3
+    return f"{n.images:,}", f"{n.volumes:,}", f"{n.videos:,}"
+
+
+def _told(made: Blueprint) -> str:
+    by = stated_by(made.told)
+    rows = [(f, len(d), ", ".join(d)) for f, d in by.items()]
+    text = _table(("finding", "data sets", "stated by"), rows, shown=len(rows)) + "\n" if rows else ""
+    each = [
+        (i, len(t.findings) or "-", ", ".join(t.states) or "-", ", ".join(t.classes) or "-", len(t.boxes) or "-",
+         ", ".join(t.texts) or "-", ", ".join(t.origins) or "not stated")
+        for i, t in made.told.items()
+    ]  # fmt: skip
+    head = ("data set", "findings", "states that they may have", "classes", "findings with boxes", "texts", "made by")
+    return text + _table(head, each, shown=len(each))
 
 
 def _labels(made: Blueprint) -> str:
+    if made.query.image_only:
+        return "Labels are not read (`image_only`).\n"
     found, by = made.labels, made.labels.labelled_by()
     if not by:
-        return f"The structures of none are known; {len(found.unknown)} labelled data sets.\n"
+        return f"No data set is known to have masks of a structure; {len(found.unknown)} labelled data sets.\n"
     text = _table(("structure", "data sets", "labelled by"), [(s, len(d), ", ".join(d)) for s, d in by.items()])
     names = list(found.structures)
     if len(names) <= WIDE:
@@ -175,8 +211,12 @@ def _labels(made: Blueprint) -> str:
 
 
 def _gaps(made: Blueprint) -> str:
+    if made.query.image_only:
+        return "Labels are not read (`image_only`).\n"
     if not made.coverage and not made.silent:
         return "No structures or anatomies were asked for.\n"
+    if not made.labels.structures:
+        return "No data set is known to have masks, so no structure is covered.\n"
     gaps = [c for c in made.coverage if c.status != "labelled"]
     text = _table(("asked for", "found", "labelled instead", "by"), [
         (c.asked, c.status, ", ".join(c.by) or "-", ", ".join(c.datasets) or "no data set") for c in gaps
@@ -199,7 +239,11 @@ def _duplicates(made: Blueprint) -> str:
     rows = [(", ".join(c.datasets), f"{c.items:,}", f"{c.shared:,}", f"{c.distinct:,}", c.uncounted)
             for c in made.duplicates]  # fmt: skip
     head = ("data sets joined by known links", "items", "known shared", "different at most", "links without a number")
-    return _table(head, rows)
+    return (
+        _table(head, rows)
+        + "\nOf equal voxels one is built. Copies that were written another way are found before that by "
+        "`python -m pipelines fingerprint` (docs/identity.md).\n"
+    )
 
 
 def _recipe(made: Blueprint) -> str:

@@ -24,10 +24,16 @@ def archive_of(folder, rows):
         [(k, pa.int64() if k == "instanceCount" else pa.float64() if k.endswith("MB") else pa.string()) for k in GOOD]
     )
     pq.write_table(pa.table(columns, schema=schema), folder / "idc_index.parquet")
+    about = (
+        ("nice", "Human", "Lung", "10.1/nice"),
+        ("mice", "Mouse", "Lung", "10.1/mice"),
+        ("both", "Human, Mouse", "Lung", "10.1/both"),
+        ("objects", "Human", "Phantom", "10.1/objects"),  # as some collections of the archive are
+    )
     collections = [
-        {"collection_id": c, "species": s, "cancer_types": "Lung", "tumor_locations": "Chest",
+        {"collection_id": c, "species": s, "cancer_types": t, "tumor_locations": "Chest",
          "sources": [{"source_doi": d, "citation": f"A &amp; B, <i>{c}</i>\nof 2001"}]}
-        for c, s, d in (("nice", "Human", "10.1/nice"), ("mice", "Mouse", "10.1/mice"), ("both", "Human, Mouse", "10.1/both"))
+        for c, s, t, d in about
     ]  # fmt: skip
     pq.write_table(pa.Table.from_pylist(collections), folder / "collections_index.parquet")
     results = [{"source_DOI": "10.1/result", "citation": "The result"}]

@@ -173,7 +173,7 @@ def test_gaps_say_what_is_labelled_instead():
 
 def told(rows, **structures):
     found = candidates(*rows)
-    return {(c.kind, c.what): c.parties for c in conflicts(found, Labels(structures, ()))}
+    return {(c.kind, c.what): c.parties for c in conflicts(found, Labels(structures, ()), {}, WORDS, BlueprintQuery())}
 
 
 def test_conflicts_of_sides_and_protocols():

@@ -205,7 +205,7 @@ MANIFESTS = {i: origins.in_force(sources.load(i)) for i in sources.ids()}
 )  # fmt: skip
 def test_selections_are_those_of_plain_python(**asked):
     query = BlueprintQuery(**asked)
-    column = {"2d": "n_images", "3d": "n_volumes", "video": "n_videos"}
+    column = {"2d": "n_images", "3d": "n_volumes", "4d": "n_volumes", "video": "n_videos"}
 
     def licensed(d):
         read = [MANIFESTS[i] for i in datasets.manifests().get(d.id, ())]
@@ -215,7 +215,7 @@ def test_selections_are_those_of_plain_python(**asked):
 
     def fits(d):
         kinds = [asked["dimension"]] if asked["dimension"] else [k for k in column if k in d.dimensions]
-        items = [getattr(d, column[k]) for k in kinds]
+        items = [getattr(d, c) for c in {column[k] for k in kinds}]
         return all(
             (
                 asked["dimension"] is None or asked["dimension"] in d.dimensions,

@@ -25,6 +25,7 @@ SPOILED = {
     "derived": {"analysis_result_id": "result"},
     "mouse": {"collection_id": "mice"},
     "phantom": {"BodyPartExamined": "Phantom"},
+    "objects": {"collection_id": "objects"},
     "few": {"instanceCount": 39},
     "localizer": {"SeriesDescription": "LOCALIZER"},
     "scout": {"SeriesDescription": "AP Scout"},
@@ -206,8 +207,9 @@ def test_ct_fit_for_3d_of_the_real_table(real):
     columns = ("Modality", "sop_class_name", "PhotometricInterpretation", "analysis_result_id", "collection_id", "instanceCount",
         "SeriesDescription", "BodyPartExamined", "crdc_series_uuid", "series_size_MB")  # fmt: skip
     raw = pq.read_table(real.files["idc_index"], columns=list(columns))
-    species = pq.read_table(real.files["collections_index"], columns=["collection_id", "species"])
-    human = species.filter(pc.match_substring(species["species"], "Human"))["collection_id"]
+    about = pq.read_table(real.files["collections_index"], columns=["collection_id", "species", "cancer_types"])
+    human = about.filter(pc.match_substring(about["species"], "Human"))["collection_id"]
+    objects = about.filter(pc.equal(about["cancer_types"], "Phantom"))["collection_id"]
     word = rf"\b({'|'.join(idc.NOT_A_VOLUME)})\b"
     phantom = [
         pc.fill_null(pc.match_substring(raw[c], "phantom", ignore_case=True), False)
@@ -219,6 +221,7 @@ def test_ct_fit_for_3d_of_the_real_table(real):
         pc.equal(raw["PhotometricInterpretation"], "MONOCHROME2"),
         pc.is_null(raw["analysis_result_id"]),
         pc.is_in(raw["collection_id"], human.combine_chunks()),
+        pc.invert(pc.is_in(raw["collection_id"], objects.combine_chunks())),
         pc.greater_equal(raw["instanceCount"], idc.MIN_INSTANCES),
         pc.invert(pc.fill_null(pc.match_substring_regex(raw["SeriesDescription"], word, ignore_case=True), False)),
         *(pc.invert(p) for p in phantom),
@@ -233,3 +236,7 @@ def test_ct_fit_for_3d_of_the_real_table(real):
     assert facts.instances == pc.sum(expected["instanceCount"]).as_py()
     assert facts.bytes == pytest.approx(pc.sum(expected["series_size_MB"]).as_py() * 1e6, abs=facts.series)
     assert all(c.text for c in selected.citations())
+    steps = real.steps()
+    assert steps[0] == ("all series of the archive", 1_044_191)
+    assert [n for _, n in steps] == sorted((n for _, n in steps), reverse=True)
+    assert steps[-1][1] == selected.series.num_rows == 176_686

@@ -73,4 +73,4 @@ def test_series_of_patients_and_their_readers(tmp_path):
 def test_the_readers_drew_one_structure():
     source = sources.load("lidc-idri")
     assert source.annotated() == ("lung_nodule",)
-    assert source.terms.license is None
+    assert source.terms.license == "CC-BY-3.0"

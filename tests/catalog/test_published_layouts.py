@@ -19,7 +19,7 @@ from schemas import ontology
 from schemas.plan import Assignment
 from schemas.reasons import Reason
 from schemas.recipe import Limits, Recipe
-from tests.catalog import published_tree
+from tests.catalog import picture_tree, published_tree, tcia_tree
 from transforms import layouts
 from transforms.fetch import fetch_case
 from transforms.inventory import inventory_case
@@ -31,7 +31,11 @@ from transforms.store import SourceStore
 
 KEYS = PatientKeys(b"a secret of tests, 32 bytes long")
 EXPECTED = published_tree.expected()
-WITHOUT_TREE = {"lidc-idri": "DICOM and XML; in test_lidc_idri.py"}
+WITHOUT_TREE = {
+    "lidc-idri": "DICOM and XML; in test_lidc_idri.py",
+    **dict.fromkeys(picture_tree.expected(), "pictures; in test_published_pictures.py"),
+    **dict.fromkeys(tcia_tree.SOURCES, "DICOM; in test_tcia.py"),
+}
 RECIPE = Recipe.model_validate(
     {
         "corpus": "c",

@@ -31,6 +31,9 @@ OPTIONS = {
     "tasks": (["--task", "detection", "--task", "segmentation"], ["detection", "segmentation"]),
     "anatomies": (["--anatomy", "lung"], ["lung"]),
     "structures": (["--structure", "lung"], ["lung"]),
+    "sources": (["--source", "lits"], ["lits"]),
+    "image_only": (["--image-only"], True),
+    "accept_risks": (["--accept-risk", "text"], ["text"]),
     "licenses": (["--license", "mit"], ["MIT"]),
     "include_unlabeled": (["--labeled-only"], False),
     "prefer_labeled": (["--prefer-labeled"], True),
@@ -42,7 +45,7 @@ OPTIONS = {
     "minimum_organizations_per_modality": (["--min-organizations", "500"], 500),
     "storage_budget_gb": (["--budget-gb", "1"], 1.0),
 }
-WITHOUT_EFFECT_ON_WHO = {"name", "structures"}
+WITHOUT_EFFECT_ON_WHO = {"name", "structures", "image_only", "accept_risks"}
 
 
 @pytest.fixture(scope="module")

@@ -97,8 +97,8 @@ def test_export_and_sql_write_files(tmp_path):
 
 def test_sql_for_people_and_machines():
     statement = "select count(*) as n, [1, 2] as l from links where confidence = 'high'"
-    assert result("sql", statement) == {"rows": [{"n": 102, "l": [1, 2]}]}
-    assert "102" in call("sql", statement).stdout
+    assert result("sql", statement) == {"rows": [{"n": 106, "l": [1, 2]}]}
+    assert "106" in call("sql", statement).stdout
 
 
 @pytest.mark.parametrize(

@@ -11,21 +11,12 @@ import pyarrow.parquet as pq
 import pydicom
 import pytest
 import yaml
-from typer.testing import CliRunner
 
 import mdfp
-from catalog import idc_source
-from catalog.idc import Archive, Selected
-from catalog.idc import Selection as OfArchive
-from examples.phantom import anatomy, files
-from examples.phantom.dicom_file import RESCALE_INTERCEPT, Series, slice_file
-from examples.phantom.scale import SCALES
-from examples.phantom.scan import CT_HU, render, scan_grid
 from mdfp import arrow
 from mdfp.errors import UsageError
 from pipelines import run as runs
 from pipelines.build import BuildOptions
-from pipelines.cli import app
 from pipelines.inventory import take_inventory
 from pipelines.plan import plan
 from pipelines.runner import Engine
@@ -243,38 +234,3 @@ def test_a_manifest_and_a_table_that_do_not_go_together_are_told(
 ):
     with pytest.raises(UsageError, match=message):
         take_inventory(workspace_of(inventory, manifest=manifest, use=use), Engine(1), console)
-
-
-def test_real_series_under_their_real_keys(tmp_path):
-    """A handful of rows of the real table, and a local bucket that holds series of as many slices under their keys."""
-    pytest.importorskip("idc_index_data", reason="the extra idc is not installed")
-    first = (
-        "select min(SeriesInstanceUID) from series where instanceCount = 40 and Modality = 'CT' group by collection_id"
-    )
-    wanted = f"instanceCount = 40 and SeriesInstanceUID in ({first})"
-    found = Archive().select(OfArchive(fit_3d=True, licenses=("CC-BY-4.0",), where=wanted))
-    series = found.series.slice(0, 4).to_pylist()
-    assert len(series) == 4
-    scale = SCALES["small"]
-    for row in series:
-        patient = row["patient_id"]
-        body = anatomy.person(patient, size=scale.body)
-        grid = scan_grid(body.centre_ras_mm, scale.extent_ras_mm, (12.0, 12.0, scale.extent_ras_mm[2] / 40), "LPS")
-        hu = render(body, grid, CT_HU, seed=patient, floor=-1024)
-        like = Series(patient, row["folder"], "CT", manufacturer="Phantom Works", slice_gap_factor=1.0)
-        assert len(hu) == row["instances"] == 40
-        for k, pixels in enumerate((hu - RESCALE_INTERCEPT).astype("int16")):
-            name = uuid.uuid5(uuid.NAMESPACE_OID, f"{row['folder']} {k}")
-            content = slice_file(like, pixels, grid, k, instance_number=k + 1)
-            files.put(tmp_path, f"{row['bucket']}/{row['folder']}/{name}.dcm", content)
-    few = Selected(found.archive, found.series.slice(0, 4))
-    recipe, *_ = idc_source.draft(few, "real", root=str(tmp_path)).write(tmp_path / "drafts")
-    done = CliRunner().invoke(app, ["run", str(recipe), "--json", "--quiet", "--workers", "1"])
-    assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout)["samples"] == 4
-    corpus = mdfp.open(str(recipe.parent / "out" / "real"))
-    assert {s.license for s in corpus.samples} == {"CC-BY-4.0"}
-    assert len({s.patient for s in corpus.samples}) == len({r["patient_id"] for r in series})
-    text = (recipe.parent / "out" / "real" / "ATTRIBUTION.md").read_text()
-    assert all(c.text in text for c in few.citations())
-    assert "licence: CC-BY-4.0" in text

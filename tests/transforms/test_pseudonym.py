@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mdfp import canonical
 from mdfp.errors import UsageError
 from transforms.pseudonym import PatientKeys, case_id, slug
 
@@ -16,9 +19,6 @@ OTHER = PatientKeys(b"another secret, also of 32 bytes")
 
 
 def test_a_pseudonym_is_what_the_definition_says():
-    import hashlib
-    import hmac
-
     expected = hmac.new(KEYS.secret, b'["patient","ns","001"]', hashlib.sha256).hexdigest()[:32]
     assert KEYS.patient("ns", "001") == expected
 
@@ -70,3 +70,9 @@ def test_every_case_id_is_a_key(source, name, public):
 def test_a_slug_has_no_dots_and_stays_as_it_is(text):
     assert re.fullmatch(r"[a-z0-9_-]*", slug(text))
     assert slug(slug(text)) == slug(text)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.text(st.characters(exclude_categories=["Cs"])))
+def test_whatever_a_name_holds_its_pseudonym_is_of_canonical_json(source, value):
+    expected = hmac.new(KEYS.secret, canonical.dumps(["name", source, value]), hashlib.sha256).hexdigest()
+    assert KEYS.name(source, value) == expected[:16]

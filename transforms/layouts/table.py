@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
-import posixpath
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from mdfp.errors import UsageError
 from schemas.case import CaseAnnotation
 from schemas.layouts import ImageChannel
 from schemas.reasons import Reason
 from schemas.source import Source
-from schemas.suggest import nearest
 from schemas.table_layout import (
     Cell,
     TableBoxes,
@@ -33,12 +29,10 @@ from transforms.layouts.case_files import ArrayFiles, CaseFiles, Fault, Found, T
 from transforms.layouts.listing import is_side_file, unmatched
 from transforms.layouts.masks import named_masks
 from transforms.layouts.registry import Read, register
-from transforms.layouts.tables import SPLITS, parse_table
-from transforms.read import isolated
-from transforms.rejected import Rejected
+from transforms.layouts.table_files import Files, named, path_of
+from transforms.layouts.table_rows import Row, files_of, read_tables, split_of
+from transforms.layouts.tables import SPLITS
 from transforms.store import ListedObject
-
-Row = dict[str, str]
 
 MAX_TEXT_BYTES = 200_000
 """A longer cell is no report: it would make a row too large to travel between workers."""
@@ -61,8 +55,8 @@ def table(source: Source, listing: Sequence[ListedObject], read: Read) -> Found:
     if not isinstance(layout, TableLayout):
         raise TypeError(f"expected a table layout, found {layout.kind}")
     patient = columns_of(source.patient.id or "")
-    tables = _tables(layout, tuple(c for c in patient if c != "case"), read)
-    present = {o.path: o for o in listing}
+    tables = read_tables(layout, tuple(c for c in patient if c != "case"), listing, read)
+    files, splits = Files(listing), split_of(layout.split_lists, read)
     key = columns_of(layout.case_template)
     cases: dict[tuple[str, ...], _Rows] = {}
     for row in tables[layout.path]:
@@ -73,7 +67,7 @@ def table(source: Source, listing: Sequence[ListedObject], read: Read) -> Found:
             if found := cases.get(tuple(row[c] for c in key)):
                 found.joined.setdefault(path, []).append(row)
 
-    made = [_case(cells, cases[cells], source, layout, present) for cells in sorted(cases)]
+    made = [_case(cells, cases[cells], source, layout, files, splits) for cells in sorted(cases)]
     taken: dict[str, CaseFiles] = {}
     kept = []
     for case in made:
@@ -83,8 +77,9 @@ def table(source: Source, listing: Sequence[ListedObject], read: Read) -> Found:
         taken |= {o.path: case for o in case.objects}
         kept.append(case)
     rest = [o for o in listing if o.path not in taken]
-    passed = tuple(o for o in rest if o.path in tables or is_side_file(o.path))
-    strange = [o for o in rest if o.path not in tables and not is_side_file(o.path)]
+    own = {file for path in tables for file in files_of(path, listing)}
+    passed = tuple(o for o in rest if o.path in own or is_side_file(o.path))
+    strange = [o for o in rest if o.path not in own and not is_side_file(o.path)]
     return Found(tuple(kept), unmatched(strange), passed_over=passed)
 
 
@@ -101,57 +96,13 @@ class _BadRowError(Exception):
     """A row says what its manifest gives no meaning to."""
 
 
-def _tables(layout: TableLayout, patient: tuple[str, ...], read: Read) -> dict[str, list[Row]]:
-    """Rows of the layout's table and of those joined to it, by path, with the columns that the manifest names."""
-    wanted: dict[str, set[str]] = {layout.path: {*columns_of(layout.case_template), *patient}}
-    for image in layout.images:
-        wanted[layout.path] |= set(columns_of(image.file))
-    for label in layout.labels:
-        wanted[layout.path] |= {c for _, template in label.templates for c in columns_of(template)}
-    for text in layout.texts:
-        wanted[layout.path] |= {text.column} if text.column else set(columns_of(text.file or ""))
-    for cell in (layout.split, layout.sex, layout.age, layout.site):
-        wanted[layout.path] |= {cell.column} if cell else set()
-    for entry in (*layout.classes, *layout.findings, *layout.boxes, *layout.points, *layout.measurements):
-        of = wanted.setdefault(entry.table or layout.path, set(columns_of(layout.case_template)))
-        of |= _columns(entry)
-    return {path: _rows(path, sorted(columns), read) for path, columns in wanted.items()}
-
-
-def _columns(entry: object) -> set[str]:
-    if isinstance(entry, TableFindings):
-        return {*entry.columns, *entry.named}
-    if isinstance(entry, TableBoxes):
-        return {*entry.corner, *(entry.size or ()), *(entry.opposite or ()), *([entry.column] if entry.column else [])}
-    if isinstance(entry, TablePoints):
-        return {*entry.at, *([entry.column] if entry.column else [])}
-    assert isinstance(entry, (TableClass, TableList, TableMeasurement))
-    return {entry.column}
-
-
-def _rows(path: str, wanted: Sequence[str], read: Read) -> list[Row]:
-    try:
-        data = read(path)
-    except Rejected as fault:
-        raise UsageError(
-            f"the manifest names the table {path!r} below the root, which cannot be read ({fault})"
-        ) from fault
-    if not path.lower().endswith(".parquet"):
-        return parse_table(path, data, wanted)
-    try:
-        told = isolated.run("transforms.read.decoders:parquet_cells", json.dumps(list(wanted)).encode() + b"\n" + data)
-    except Rejected as fault:
-        raise UsageError(f"{path}: expected a Parquet file, found something that does not read as one") from fault
-    found = json.loads(told.tobytes())
-    columns = found["cells"]
-    for column in wanted:
-        if column not in columns:
-            raise UsageError(f"{path}: no column {column!r}{nearest(column, found['names'])}")
-    return [dict(zip(wanted, cells, strict=True)) for cells in zip(*(columns[c] for c in wanted), strict=True)]
-
-
 def _case(
-    cells: tuple[str, ...], rows: _Rows, source: Source, layout: TableLayout, present: Mapping[str, ListedObject]
+    cells: tuple[str, ...],
+    rows: _Rows,
+    source: Source,
+    layout: TableLayout,
+    present: Files,
+    splits: Mapping[str, str],
 ) -> CaseFiles:
     name = _SUFFIX.sub("", "_".join(cells))
     faults: list[Fault] = []
@@ -160,19 +111,19 @@ def _case(
     told, split = Told(), None
     labels: tuple[ArrayFiles, ...] = ()
     try:
-        texts = _texts(rows.own, layout, present)
+        texts = _texts(rows, layout, present)
         labels = _labels(rows.own, layout, source, images, present, faults)
         exact, fractions = _annotations(rows, layout, images)
         told = Told(
             annotations=exact,
             fractions=fractions,
             texts=texts,
-            sex=_sex(_one(rows.own, layout.sex)),
-            age_years=_age(_one(rows.own, layout.age)),
-            site=_one(rows.own, layout.site),
+            sex=_sex(_one(rows, layout.sex)),
+            age_years=_age(_one(rows, layout.age)),
+            site=_one(rows, layout.site),
             patient=_patient(source, rows.own[0], name),
         )
-        split = _split(_one(rows.own, layout.split))
+        split = _split(_one(rows, layout.split)) if layout.split_lists is None else _listed(rows.own, layout, splits)
     except _BadRowError as error:
         faults.append(Fault(Reason.BAD_ANNOTATION, str(error), None, "case"))
     arrays = tuple(i.files for i in images)
@@ -193,20 +144,18 @@ class _Image:
     path: str
 
 
-def _images(
-    rows: Sequence[Row], layout: TableLayout, present: Mapping[str, ListedObject], faults: list[Fault]
-) -> list[_Image]:
+def _images(rows: Sequence[Row], layout: TableLayout, present: Files, faults: list[Fault]) -> list[_Image]:
     """Images of a case. Rows that name different files for one role give `xray`, `xray_2`, … in the table's order."""
     found: list[_Image] = []
     for spec in layout.images:
         channel = ImageChannel(name=spec.name, modality=spec.modality)
-        paths: dict[str, None] = {}
+        paths: dict[str, Row] = {}
         for row in rows:
-            if not spec.optional or all(row[c] for c in columns_of(spec.file)):
-                paths[_path(fill(spec.file, row))] = None
-        for number, path in enumerate(paths, start=1):
+            if not spec.optional or named(spec.file, row):
+                paths.setdefault(path_of(spec.file, row), row)
+        for number, (path, row) in enumerate(paths.items(), start=1):
             name = spec.name if number == 1 else f"{spec.name}_{number}"
-            o = present.get(path)
+            o = present.find(spec.file, row)
             if o is not None:
                 renamed = channel.model_copy(update={"name": name})
                 found.append(_Image(ArrayFiles(name, ((o, None),), channel=renamed), spec.name, path))
@@ -223,7 +172,7 @@ def _labels(
     layout: TableLayout,
     source: Source,
     images: Sequence[_Image],
-    present: Mapping[str, ListedObject],
+    present: Files,
     faults: list[Fault],
 ) -> tuple[ArrayFiles, ...]:
     """Masks of a case, each of the image that its row names; what is wrong with them goes to `faults`.
@@ -233,13 +182,13 @@ def _labels(
     """
     found: dict[str, ArrayFiles] = {}
     for spec in layout.labels:
-        by_image: dict[str, dict[str, str | None]] = {}
+        by_image: dict[str, dict[str, tuple[str | None, ListedObject]]] = {}
         for row in rows:
             image = _image_of(row, spec.image, layout, images)
             if image is not None:
-                by_image.setdefault(image, {}).update(_mask_paths(spec, row))
-        for image, paths in by_image.items():
-            here = [(name, present[path]) for path, name in paths.items() if path in present]
+                by_image.setdefault(image, {}).update(_masks(spec, row, present))
+        for image, found_masks in by_image.items():
+            here = list(found_masks.values())
             if not here and spec.required:
                 detail = f"the mask that a row must have is not there ({', '.join(t for _, t in spec.templates)})"
                 faults.append(Fault(Reason.MISSING_LABEL, detail, None, "label"))
@@ -257,13 +206,14 @@ def _labels(
     return tuple(found.values())
 
 
-def _mask_paths(spec: TableLabel, row: Row) -> dict[str, str | None]:
-    """Path of each mask that a row names, with the name that it has in the table's structures."""
-    paths: dict[str, str | None] = {}
+def _masks(spec: TableLabel, row: Row, present: Files) -> dict[str, tuple[str | None, ListedObject]]:
+    """The masks that a row names and that are there, by path, each with the name that it has in the table's structures."""
+    found: dict[str, tuple[str | None, ListedObject]] = {}
     for name, template in spec.templates:
-        if all(row[c] for c in columns_of(template)):
-            paths[_path(fill(template, row))] = name
-    return paths
+        o = present.find(template, row) if named(template, row) else None
+        if o is not None:
+            found[o.path] = name, o
+    return found
 
 
 def _names_for(table: str, image: str) -> Iterator[str]:
@@ -272,26 +222,23 @@ def _names_for(table: str, image: str) -> Iterator[str]:
     yield from (f"{table}_{image}_{n}" for n in itertools.count(2))
 
 
-def _path(text: str) -> str:
-    return posixpath.normpath(text.replace("\\", "/")).removeprefix("./").lstrip("/")
-
-
-def _texts(rows: Sequence[Row], layout: TableLayout, present: Mapping[str, ListedObject]) -> tuple[TextFile, ...]:
+def _texts(rows: _Rows, layout: TableLayout, present: Files) -> tuple[TextFile, ...]:
     found = []
     for spec in layout.texts:
         o, value = None, None
+        mine = rows.of(spec.table)
         if spec.column:
-            cells = list(dict.fromkeys(row[spec.column] for row in rows if row[spec.column]))
+            cells = list(dict.fromkeys(row[spec.column] for row in mine if row[spec.column]))
             if len(cells) > 1:
                 raise _BadRowError(f"{len(cells)} different texts {spec.name!r} of one case, expected one")
             value = cells[0] if cells else None
             if value is not None and len(value.encode()) > MAX_TEXT_BYTES:
                 raise _BadRowError(f"a text {spec.name!r} of more than {MAX_TEXT_BYTES} bytes in a cell")
         elif spec.file:
-            paths = {_path(fill(spec.file, row)) for row in rows if all(row[c] for c in columns_of(spec.file))}
+            paths = {path_of(spec.file, row): row for row in mine if named(spec.file, row)}
             if len(paths) > 1:
                 raise _BadRowError(f"{len(paths)} different files of the text {spec.name!r} of one case, expected one")
-            o = present.get(next(iter(paths), ""))
+            o = next((present.find(spec.file, row) for row in paths.values()), None)
         if o is not None or value is not None:
             found.append(TextFile(spec.name, spec.kind, spec.language, o, value))
         elif not spec.optional:
@@ -310,9 +257,13 @@ def _annotations(
     exact: dict[CaseAnnotation, None] = {}
     fractions: dict[CaseAnnotation, None] = {}
     for entry in (*layout.classes, *layout.findings, *layout.measurements):
+        told: list[CaseAnnotation] = []
         for row in rows.of(entry.table):
             image = _image_of(row, None, layout, images) if entry.level == "image" else None
-            exact |= dict.fromkeys(_statements(entry, row, image))
+            told += _statements(entry, row, image)
+        if isinstance(entry, TableFindings) and entry.several == "uncertain":
+            told = _of_readers(told)
+        exact |= dict.fromkeys(told)
     places: tuple[TableBoxes | TablePoints, ...] = (*layout.boxes, *layout.points)
     for place in places:
         for row in rows.of(place.table):
@@ -328,15 +279,28 @@ def _annotations(
     return tuple(exact), tuple(fractions)
 
 
+def _of_readers(told: Sequence[CaseAnnotation]) -> list[CaseAnnotation]:
+    """Findings of one case that several readers stated: uncertain where they differ. Who says nothing has no say."""
+    said: dict[tuple[str, str | None], list[CaseAnnotation]] = {}
+    for a in told:
+        said.setdefault((a.name, a.image), []).append(a)
+    result = []
+    for each in said.values():
+        states = {a.state for a in each} - {"unknown"}
+        state = next(iter(states)) if len(states) == 1 else "uncertain" if states else "unknown"
+        result.append(replace(each[0], state=state))
+    return result
+
+
 def _image_of(row: Row, role: str | None, layout: TableLayout, images: Sequence[_Image]) -> str | None:
     """Name of the image that a row speaks of: the one whose file it names, else the only one."""
     role = role or layout.images[0].name
     mine = [i for i in images if i.role == role]
     template = next(s.file for s in layout.images if s.name == role)
     if all(c in row for c in columns_of(template)):
-        path = _path(fill(template, row))
-        if named := [i for i in mine if i.path == path]:
-            return named[0].files.name
+        path = path_of(template, row)
+        if same := [i for i in mine if i.path == path]:
+            return same[0].files.name
     if len(mine) > 1:
         raise _BadRowError(f"a row does not say which of {len(mine)} images {role!r} it speaks of")
     return mine[0].files.name if mine else None
@@ -358,10 +322,20 @@ def _statements(
         return [made("class", n, None, _meaning(c, row[c], dict(entry.values))) for c, n in named.items()]
     if isinstance(entry, TableList):
         listed = [e.strip() for e in row[entry.column].split(entry.separator) if e.strip()]
-        listed = [e for e in listed if e not in entry.nothing]
-        there = {_meaning(entry.column, e, entry.names) for e in listed}
+        if entry.unnamed == "ignore":
+            listed = [e for e in listed if e in entry.names or e in entry.absent_if]
+        there = {
+            _meaning(entry.column, e, entry.names)
+            for e in listed
+            if e not in entry.nothing and e not in entry.absent_if
+        }
+        others = entry.others
+        if any(e in entry.absent_if for e in listed):
+            if there:
+                raise _BadRowError(f"column {entry.column!r} lists findings, and that there are none")
+            others = "absent"
         names = dict.fromkeys(entry.names.values())
-        return [made("class", n, None, "present" if n in there else entry.others) for n in names]
+        return [made("class", n, None, "present" if n in there else others) for n in names]
     cell = row[entry.column]
     if not cell:
         return []
@@ -425,14 +399,27 @@ def _placed(
     return CaseAnnotation("box" if box else "point", name, None, "present", "image", spec.origin, image, index, ())
 
 
-def _one(rows: Iterable[Row], cell: Cell | None) -> str | None:
+def _one(rows: _Rows, cell: Cell | None) -> str | None:
     """The first cell of a case that says something, in the manifest's words."""
     if cell is None:
         return None
-    found = next((row[cell.column] for row in rows if row[cell.column]), None)
+    found = next((row[cell.column] for row in rows.of(cell.table) if row[cell.column]), None)
     if found is None:
         return None
     return _meaning(cell.column, found, cell.values) if cell.values else found
+
+
+def _listed(rows: Sequence[Row], layout: TableLayout, splits: Mapping[str, str]) -> str | None:
+    """The split that lists give a case.
+
+    Raises:
+        _BadRowError: its rows are in several.
+    """
+    column = layout.split_lists.column if layout.split_lists else ""
+    found = {splits[row[column]] for row in rows if row[column] in splits}
+    if len(found) > 1:
+        raise _BadRowError(f"the lists of splits put one case into {' and '.join(sorted(found))}")
+    return next(iter(found), None)
 
 
 def _split(word: str | None) -> str | None:

@@ -259,12 +259,12 @@ def _parse_slowly(data: Bytes, file_bytes: int) -> tuple[Dataset, uid.UID, int, 
     return dataset, syntax, tag, offset, length
 
 
-def read_instance(data: Bytes, *, path: str, file_bytes: int) -> Instance:
+def read_instance(data: Bytes, *, path: str, file_bytes: int, alone: bool = False) -> Instance:
     """What the header of an image instance says: the `instance` of `open_instance`, which see."""
-    return open_instance(data, path=path, file_bytes=file_bytes).instance
+    return open_instance(data, path=path, file_bytes=file_bytes, alone=alone).instance
 
 
-def open_instance(data: Bytes, *, path: str, file_bytes: int) -> Opened:
+def open_instance(data: Bytes, *, path: str, file_bytes: int, alone: bool = False) -> Opened:
     """What the header of an image instance says, and where its pixels lie.
 
     Whether it can be part of a volume is for `series.diagnose` to say, which sees the whole series.
@@ -273,6 +273,8 @@ def open_instance(data: Bytes, *, path: str, file_bytes: int) -> Opened:
         data: the file, or its first `HEADER_PREFIX_BYTES`.
         path: object below the source's root.
         file_bytes: size of the whole file.
+        alone: whether a manifest names the file as a picture of its own. Then it needs no SeriesInstanceUID: some data sets
+            of radiographs were stripped of all headers but those of the pixels.
 
     Raises:
         Rejected: UNREADABLE, not DICOM, or without what every image has; NO_PIXELS, a DICOMDIR, RTSTRUCT, presentation
@@ -292,6 +294,8 @@ def open_instance(data: Bytes, *, path: str, file_bytes: int) -> Opened:
         raise Rejected(Reason.UNSUPPORTED, f"{_NOT_IMAGES[uid.UID(sop_class)]}, not an image")
     series_uid = values.text(ds, "SeriesInstanceUID")
     rows, columns, bits = (values.integer(ds, k) for k in ("Rows", "Columns", "BitsAllocated"))
+    if series_uid is None and alone:
+        series_uid = ""
     if series_uid is None or not rows or not columns or not bits:
         raise Rejected(Reason.UNREADABLE, "an image without SeriesInstanceUID, Rows, Columns or BitsAllocated")
     slope, intercept = values.number(ds, "RescaleSlope", 1.0), values.number(ds, "RescaleIntercept", 0.0)

@@ -70,6 +70,15 @@ def is_picture(instance: Instance) -> bool:
     return instance.modality in PROJECTIONS
 
 
+def is_alone(instance: Instance) -> bool:
+    """Whether a file that a manifest names as a picture is one, as far as its headers go: they may be stripped.
+
+    One that states neither modality nor SOP class nor a place in the patient is no slice of anything.
+    """
+    stripped = instance.modality == "OT" and not instance.sop_class_uid
+    return is_picture(instance) or (stripped and instance.image_position_patient is None)
+
+
 @dataclass(frozen=True)
 class Pictures:
     """Instances of a series, told apart.
@@ -176,7 +185,7 @@ def read(data: Bytes, header: ArrayHeader, limits: Limits) -> Flat:
     Raises:
         Rejected: SOURCE_CHANGED; TRUNCATED, UNREADABLE, UNSUPPORTED; TOO_LARGE.
     """
-    opened = dicom.open_instance(data, path="", file_bytes=len(data))
+    opened = dicom.open_instance(data, path="", file_bytes=len(data), alone=True)  # the inventory has judged it
     instance = opened.instance
     seen = read_header(instance, name=header.name).header
     if (seen.shape, seen.axes) != (header.shape, header.axes):

@@ -39,10 +39,10 @@ def read_header(o: ListedObject, store: SourceStore, *, name: str, limits: Limit
         return raster.header(prefix, whole, name=name, file_bytes=o.bytes, limits=limits)
     prefix = bytes(store.read(o.path, 0, min(dicom.HEADER_PREFIX_BYTES, o.bytes), version=o.version))
     try:
-        instance = dicom.read_instance(prefix, path=o.path, file_bytes=o.bytes)
+        instance = dicom.read_instance(prefix, path=o.path, file_bytes=o.bytes, alone=True)
     except dicom.HeaderCutError:
-        instance = dicom.read_instance(whole(), path=o.path, file_bytes=o.bytes)
-    if not dicom_flat.is_picture(instance):
+        instance = dicom.read_instance(whole(), path=o.path, file_bytes=o.bytes, alone=True)
+    if not dicom_flat.is_alone(instance):
         raise Rejected(
             Reason.UNSUPPORTED,
             f"a DICOM instance of modality {instance.modality} that is no picture; series are read by the layout dicom",

@@ -13,11 +13,12 @@ import pydicom
 import pytest
 from pydicom.pixels import apply_color_lut, convert_color_space
 
-from examples.pictures.write import DX, US_CINE, dicom_picture
+from examples.pictures.write import DX, US_CINE, dicom_picture, pixels
 from schemas.reasons import Reason
 from schemas.recipe import Limits
-from transforms.read import dicom, dicom_flat
+from transforms.read import dicom, dicom_flat, flat
 from transforms.rejected import Rejected
+from transforms.store import SourceStore
 
 CR = "1.2.840.10008.5.1.4.1.1.1"
 RNG = np.random.default_rng(8)
@@ -216,3 +217,50 @@ def test_real_raster_files_are_as_the_manifest_says(folder):
         assert "x".join(str(n) for n in array.shape[1::-1]) == row["native_shape"], json.dumps(row)
         assert (array.min(), array.max()) == (float(row["min"]), float(row["max"]))
         assert array.mean() == pytest.approx(float(row["mean"]), abs=1e-3)
+
+
+class TestStrippedHeaders:
+    """A file that a manifest names as a picture may lack the headers of a series; a slice is never taken for one."""
+
+    def stripped(self, **more):
+        content = dicom_picture(pixels("s", 12, 10, 1, 4095), "CR", "s", CR, BitsStored=12, HighBit=11)
+        read = pydicom.dcmread(io.BytesIO(content))
+        for element in list(read):
+            if element.tag.group < 0x0028:
+                del read[element.tag]
+        for keyword, value in more.items():
+            setattr(read, keyword, value)
+        buffer = io.BytesIO()
+        read.save_as(buffer)
+        return buffer.getvalue()
+
+    def header(self, tmp_path, content):
+        (tmp_path / "a.dicom").write_bytes(content)
+        store = SourceStore(str(tmp_path))
+        (o,) = store.list()
+        return flat.read_header(o, store, name="xray", limits=Limits())
+
+    def test_the_pixels_are_read(self, tmp_path):
+        content = self.stripped()
+        header = self.header(tmp_path, content).header
+        read = dicom_flat.read(content, header, Limits())
+        assert np.array_equal(read.array, pydicom.dcmread(io.BytesIO(content)).pixel_array)
+
+    def test_as_part_of_a_series_it_is_unreadable(self):
+        content = self.stripped()
+        with pytest.raises(Rejected) as caught:
+            dicom.read_instance(content, path="a", file_bytes=len(content))
+        assert caught.value.reason is Reason.UNREADABLE
+
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {"Modality": "CT"},
+            {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2.1"},
+            {"ImagePositionPatient": [0, 0, 1]},
+        ],
+    )
+    def test_what_may_be_a_slice_is_no_picture(self, tmp_path, more):
+        with pytest.raises(Rejected) as caught:
+            self.header(tmp_path, self.stripped(**more))
+        assert caught.value.reason is Reason.UNSUPPORTED
