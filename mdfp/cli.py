@@ -28,7 +28,20 @@ from mdfp.sample import SampleImage
 DAMAGED, WRONG_USE = 1, 2
 
 BUILDER = (
-    *("blueprint", "build", "cancel", "catalog", "demo", "fingerprint", "gc", "init", "inspect", "inventory", "labels"),
+    *(
+        "archive",
+        "blueprint",
+        "build",
+        "cancel",
+        "catalog",
+        "demo",
+        "fingerprint",
+        "gc",
+        "init",
+        "inspect",
+        "inventory",
+        "labels",
+    ),
     *("plan", "publish", "repair", "run", "status", "withdraw"),
 )
 """Commands of the other program, which people try here."""

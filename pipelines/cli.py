@@ -25,7 +25,7 @@ class Commands(Menu):
     """The commands, in the order in which a corpus comes about."""
 
     sections: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "Find data and describe it": ("catalog", "blueprint", "inspect", "init", "labels"),
+        "Find data and describe it": ("catalog", "blueprint", "archive", "inspect", "init", "labels"),
         "Build a corpus": ("run", "inventory", "fingerprint", "plan", "build", "publish"),
         "Look after it": ("status", "cancel", "repair", "gc", "withdraw"),
         "See it work": ("demo",),
