@@ -21,7 +21,7 @@ Made from `catalog/sources/` by `python -m catalog.page`. A licence stands here 
 stated* means that a recipe must say `terms: {unknown: accept}`, after a look at the data set's own page. What is known to be
 wrong with a data set, and what this version does not read of it, stands in its manifest under `known_issues:`.
 
-| id | data set | layout | images | structures | drawn by | licence | left out |
+| id | data set | layout | images | structures or findings | made by | licence | left out |
 | --- | --- | --- | --- | --- | --- | --- | --- |
 """
 
@@ -74,11 +74,26 @@ def _row(source: Source) -> tuple[str, ...]:
         title,
         source.layout.kind,
         ", ".join(images(source)),
-        str(len(source.annotated())) if source.labels else "no labels",
-        ", ".join(sorted({_origin(t) for t in source.labels.values()})),
+        _labels(source),
+        ", ".join(sorted(_makers(source))),
         _terms(source),
         f"{len(source.exclude)} case{'s' if len(source.exclude) > 1 else ''}" if source.exclude else "",
     )
+
+
+def _labels(source: Source) -> str:
+    """How many structures it draws, or findings it states."""
+    if source.labels:
+        return str(len(source.annotated()))
+    if found := sources.findings(source):
+        return f"{len(found)} findings"
+    return "classes" if getattr(source.layout, "classes", ()) else "no labels"
+
+
+def _makers(source: Source) -> set[str]:
+    """Who drew its structures, or stated its findings and classes."""
+    stated = [e for kind in ("findings", "classes", "boxes") for e in getattr(source.layout, kind, ())]
+    return {_origin(t) for t in source.labels.values()} | {e.origin for e in stated if e.origin != "unknown"}
 
 
 def _terms(source: Source) -> str:
