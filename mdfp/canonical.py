@@ -35,7 +35,7 @@ def plain(value: Any) -> Any:
         return [plain(v) for v in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         held = ((name, sparse, getattr(value, name)) for name, sparse in _fields(kind))
-        return {name: plain(v) for name, sparse, v in held if v or not sparse}
+        return {name: plain(v) for name, sparse, v in held if not (sparse and v in (None, ()))}
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

@@ -138,7 +138,7 @@ def look(workspace: Workspace, spec: AddedLabels, root: Place) -> Todo:
     manifest = published.manifest
     recipe = recipe_of(json.loads(manifest.recipe))
     _check_addable(workspace, spec, manifest, recipe)
-    rows, index_of = _rows(workspace.corpus, manifest)
+    rows, index_of = published_rows(workspace.corpus, manifest)
     _check_layer(spec, manifest, rows)
     matched = match(SourceStore(root).list(), rows, spec, workspace.keys)
     _check_joined_terms(workspace, spec, matched, rows, recipe)
@@ -300,7 +300,7 @@ def _check_joined_terms(
                 )
 
 
-def _rows(corpus: CorpusStore, manifest: Manifest) -> tuple[list[PublishedRow], dict[str, str]]:
+def published_rows(corpus: CorpusStore, manifest: Manifest) -> tuple[list[PublishedRow], dict[str, str]]:
     """What decides of all published samples, and the index file of each shard."""
     live = pa.array([s.path for s in manifest.shards], pa.string())
     rows: list[PublishedRow] = []

@@ -375,6 +375,9 @@ def add_labels(
         Path, typer.Argument(metavar="LABELS", help="What the masks are and where they lie (YAML).", show_default=False)
     ],
     yes: Annotated[bool, typer.Option("--yes", help="Do it; without it only what would be added is shown.")] = False,
+    mend: Annotated[
+        bool, typer.Option("--repair", help="Add nothing: make sidecars of these labels again that were damaged or lost.")
+    ] = False,
     root: RootOpt = None, out: OutOpt = None,
     runner: RunnerOpt = "local", workers: WorkersOpt = None, scratch_dir: ScratchOpt = None, retries: RetriesOpt = 3,
     as_json: JsonOpt = False, quiet: QuietOpt = False,
@@ -399,12 +402,18 @@ def add_labels(
         workspace = _workspace(recipe, root, out)
         engine = _beam(context, workers, runner, workspace)
         engine.check_places({f"root of {spec.layer}": place.url})
+        options = _options(scratch_dir, retries, 1.0, False)
+        if mend:
+            from pipelines.repair_labels import repair_labels
+
+            _say_repaired(repair_labels(workspace, spec, place, options), console)
+            return
         if not yes:
             todo = adding.look(workspace, spec, place)
             adding.describe(todo, spec, console)
             console.result(adding.summary(todo) | {"done": False})
             return
-        done = adding.add_labels(workspace, spec, place, engine, _options(scratch_dir, retries, 1.0, False), console)
+        done = adding.add_labels(workspace, spec, place, engine, options, console)
         console.say(
             f"add-labels: {done.samples} samples have {spec.layer} now, {done.there} had it; {done.sidecars} sidecars; "
             f"manifest {done.manifest}"
@@ -432,14 +441,7 @@ def repair(
 
         workspace = _workspace(recipe, root, out)
         done = repair_corpus(workspace, _options(scratch_dir, retries, 1.0, False), deep=not quick, console=console)
-        console.say(
-            f"repair: {done.checked} shards checked, {len(done.damaged)} damaged, {len(done.restored)} restored"
-        )
-        for path, why in done.lost:
-            console.error(f"{path}: {why}")
-        console.result(dataclasses.asdict(done))
-        if done.lost:
-            raise typer.Exit(1)
+        _say_repaired(done, console)
 
     guard(Call(console, resumable=True), action)
 
@@ -462,6 +464,17 @@ def demo(
         console.result(run_demo(folder, local_workers(workers), fresh=fresh, console=console))
 
     guard(Call(console, resumable=True), action)
+
+
+def _say_repaired(done: Any, console: Console) -> None:
+    console.say(
+        f"repair: {done.checked} shards and sidecars checked, {len(done.damaged)} damaged, {len(done.restored)} restored"
+    )
+    for path, why in done.lost:
+        console.error(f"{path}: {why}")
+    console.result(dataclasses.asdict(done))
+    if done.lost:
+        raise typer.Exit(1)
 
 
 def _reasons(holes: Any) -> dict[str, int]:
