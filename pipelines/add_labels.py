@@ -140,7 +140,7 @@ def look(workspace: Workspace, spec: AddedLabels, root: Place) -> Todo:
     _check_addable(workspace, spec, manifest, recipe)
     rows, index_of = published_rows(workspace.corpus, manifest)
     _check_layer(spec, manifest, rows)
-    matched = match(SourceStore(root).list(), rows, spec, workspace.keys)
+    matched = match(_masks(root, spec).list(), rows, spec, workspace.keys)
     _check_joined_terms(workspace, spec, matched, rows, recipe)
     palette = palettes.build(spec.labels.annotated(), manifest.palette)
     sources = {r.source for r in rows}
@@ -232,6 +232,20 @@ def add_labels(
 def labels_rejects_path(number: int, layer: str) -> str:
     """Where it is listed which files and samples were left out, below the corpus."""
     return f"rejects/{number:06d}-{layer}.parquet"
+
+
+def _masks(root: Place, spec: AddedLabels) -> SourceStore:
+    """The store of the masks.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
+    try:
+        return SourceStore(root)
+    except UsageError as error:
+        raise UsageError(
+            f"root: of the labels {spec.layer}: expected a folder or a bucket at {root}, found none"
+        ) from error
 
 
 def _check_addable(workspace: Workspace, spec: AddedLabels, manifest: Manifest, recipe: Recipe) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from schemas.case import Reject
 from schemas.label_work import MaskFile
 from schemas.ontology.structures import BACKGROUND
 from schemas.reasons import Reason
+from schemas.table_layout import STRUCTURE_FIELD
 from transforms.pseudonym import PatientKeys
 from transforms.sidecar import NAME_CHARACTERS, STAGE
 from transforms.store import ListedObject
@@ -68,6 +70,7 @@ def match(
         raise UsageError(
             "path: names samples by {case}, and this corpus has several samples of a case; name them by {key}"
         )
+    told = _told_apart(spec, rows)
     skipped = [patterns.compile_pattern(p) for p in spec.skip]
     found: dict[tuple[str, str], list[MaskFile]] = {}
     faulty: dict[tuple[str, str], tuple[Reason, str]] = {}
@@ -77,7 +80,7 @@ def match(
     for o in objects:
         if any(p.match(o.path) for p in skipped):
             continue
-        fields = patterns.match(spec.path, o.path)
+        fields = patterns.match(told, o.path) or patterns.match(spec.path, o.path)
         row = samples.get(fields["case" if by_case else "key"]) if fields else None
         if fields is None or row is None or fields.get("source", row.source) != row.source:
             reason, why = (
@@ -101,13 +104,13 @@ def match(
             continue
         structure = None
         if spec.several:
-            structure = segment_names.look_up(fields["structure"], spec.labels.structures, spec.labels.ignore_names)
+            structure = segment_names.look_up(fields[STRUCTURE_FIELD], spec.labels.structures, spec.labels.ignore_names)
             if structure == BACKGROUND:
                 continue
             if structure is None:
                 faulty[row.key, image] = (
                     Reason.UNMAPPED_LABEL,
-                    f"a mask file is named {fields['structure']!r}, which the table neither maps nor ignores",
+                    f"a mask file is named {fields[STRUCTURE_FIELD]!r}, which the table neither maps nor ignores",
                 )
                 continue
         found.setdefault((row.key, image), []).append(
@@ -130,6 +133,22 @@ def match(
     taken.sort(key=lambda f: (f.shard, f.key, f.image, f.structure or "", f.path))
     rejects.sort(key=lambda r: (r.source, r.case_id or "", r.reason, r.detail, r.path or ""))
     return Matched(tuple(taken), tuple(rejects), tuple(sorted(strange)), len(there - {f.key for f in taken}))
+
+
+def _told_apart(spec: AddedLabels, rows: Sequence[PublishedRow]) -> str:
+    """The path's pattern with what images, sources and structures can be called: of `a_1_ct` the key is `a_1`, not `a`."""
+    names = [*spec.labels.structures, *spec.labels.ignore_names]
+    anything = {r"\*": "[^/]*", r"\?": "[^/]"}
+    known = {
+        "image": sorted({re.escape(i) for r in rows for i in r.images}),
+        "source": sorted({re.escape(r.source) for r in rows}),
+        STRUCTURE_FIELD: [re.sub(r"\\[*?]", lambda m: anything[m[0]], re.escape(n)) for n in names],
+    }
+    told = spec.path
+    for field, choices in known.items():
+        if choices and "{" not in "".join(choices):
+            told = told.replace(f"{{{field}}}", f"{{{field}:(?i:{'|'.join(choices)})}}")
+    return told
 
 
 def _image(row: PublishedRow, named: str | None, spec: AddedLabels) -> str | None:
