@@ -62,7 +62,8 @@ def repair(workspace: Workspace, options: BuildOptions, *, deep: bool, console: 
             if not sound(workspace.corpus, shard, deep=deep):
                 damaged.append(shard)
             done += 1
-    restored, lost = [], []
+    restored: list[str] = []
+    lost: list[tuple[str, str]] = []
     for shard in damaged:
         try:
             _restore(workspace, shard, {s.case_id for s in published.samples if s.shard == shard.path}, options)

@@ -43,8 +43,8 @@ class LabelStatus:
 class AddLabels(beam.PTransform):
     """Row numbers of a work list's shards → a `LabelStatus` each; the sidecars themselves go to the corpus.
 
-    One element costs, at its largest: the rows of an index file, and one mask as read and as stored, and a sidecar on
-    local scratch.
+    One element costs, at its largest: some row groups of an index file (the whole file, compressed, from a remote store), one
+    mask as read and as stored, and a sidecar on local scratch.
 
     Attributes:
         out: where the corpus is.
@@ -120,7 +120,7 @@ class WorkList:
     header: dict[str, Any]
     shards: tuple[ShardLabels, ...]
     files: pa.Table
-    _index: tuple[str, pa.Table] | None = field(default=None, repr=False)
+    _index: tuple[str, str | pa.Buffer] | None = field(default=None, repr=False)
 
     @classmethod
     def read(cls, corpus: CorpusStore, path: str) -> WorkList:
@@ -148,12 +148,16 @@ class WorkList:
         return arrow.from_table(MaskFile, self.files.slice(before, self.shards[number].files))
 
     def records_of(self, number: int) -> list[Sample]:
-        """The index rows of one shard that have masks, in order. The last index file is kept: shards of one lie together."""
+        """The index rows of one shard that have masks, in order; of its index file the row groups that hold them."""
         work = self.shards[number]
-        if self._index is None or self._index[0] != work.index:
+        if self._index is None or self._index[0] != work.index:  # kept: shards of one file lie together
             local = self.corpus.local(work.index)
-            source = str(local) if local is not None else pa.BufferReader(self.corpus.read(work.index))
-            self._index = work.index, pq.ParquetFile(source).read()
+            self._index = work.index, str(local) if local is not None else pa.py_buffer(self.corpus.read(work.index))
+        source = self._index[1]
+        table = pq.read_table(
+            source if isinstance(source, str) else pa.BufferReader(source),
+            filters=[("shard", "==", work.shard)],
+            partitioning=None,
+        )
         keys = pa.array(sorted({f.key for f in self.files_of(number)}), pa.string())
-        table = self._index[1].filter(pc.equal(self._index[1]["shard"], work.shard))
         return arrow.from_table(Sample, table.filter(pc.is_in(table["key"], value_set=keys)))

@@ -9,18 +9,23 @@ import tarfile
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 import mdfp
+from mdfp.cli import app as reader_app
 from mdfp.errors import CorpusError, UsageError
 from mdfp.verify import verify
 from mdfp.wds import added as with_added
 from mdfp.wds import decoder, shard_urls
+from pipelines import add_labels as adding
 from pipelines import withdraw as withdrawing
 from pipelines.add_labels import look
 from pipelines.build import BuildOptions
+from pipelines.cli import app
 from pipelines.gc import collect
 from pipelines.repair import repair
 from pipelines.repair_labels import repair_labels
+from pipelines.status import status
 from pipelines.workspace import place_beside
 from schemas import added_labels
 from tests import added_labels as world
@@ -244,6 +249,33 @@ def test_another_set_of_labels_may_follow(added, console):
     assert sample.states(["pancreas"], origins=["model"]) == {"pancreas": "unknown"}
 
 
+def test_another_publish_meanwhile_is_taken_into_account(built, console, monkeypatch):
+    """Two additions at once: who loses the number adds to the winner's manifest, whose integers stay."""
+    original, raced = adding._rewrite_index, []
+    content = {"origin": "pseudo", "values": {0: "background", 1: "pancreas", 2: "aorta"}}
+    world.save(built.folder / "second" / "scans-both.nii.gz", world.drawn({1: world.LIVER, 2: world.SPLEEN}))
+    root = str(built.folder / "second")
+
+    def race(*words):
+        if not raced:
+            raced.append(1)
+            won = built.add(console, layer="second", title="Another model", labels=content, root=root)
+            assert won.manifest == 2
+        return original(*words)
+
+    monkeypatch.setattr(adding, "_rewrite_index", race)
+    done = built.add(console)
+    assert (done.samples, done.manifest) == (7, 3)
+    corpus = mdfp.open(str(built.out))
+    assert verify(corpus) == []
+    assert [a.layer for a in corpus.manifest.added] == ["model", "second"]
+    before = {e.structure: e.value for e in mdfp.open(str(built.out), 2).palette}
+    assert before.items() <= {e.structure: e.value for e in corpus.palette}.items()
+    sample = corpus.sample("scans-both")
+    assert [label.layer for label in sample.record.labels] == ["base", "second", "model"]
+    assert (sample.classes(["pancreas"]) == 1).any()
+
+
 def take_back(corpus, console, *cases, purge=True):
     return withdrawing.withdraw(
         corpus.workspace(), Withdrawal(tuple(cases), (), ()), purge=purge, scratch=None, console=console
@@ -398,3 +430,34 @@ def test_a_wrong_description_names_file_line_and_remedy(tmp_path, changes, match
     (tmp_path / "m.yaml").write_text(yaml.safe_dump(content))
     with pytest.raises(UsageError, match=match):
         added_labels.load(tmp_path / "m.yaml")
+
+
+def test_the_papers_name_the_sidecars(added):
+    mlc = pytest.importorskip("mlcroissant")
+    sidecars = {s.path for s in mdfp.open(str(added.out)).manifest.sidecars}
+    content = json.loads((added.out / "croissant.json").read_text())
+    assert sidecars <= {d["@id"] for d in content["distribution"]}
+    found = mlc.Dataset(jsonld=str(added.out / "croissant.json"))
+    assert found.metadata.issues.errors == set()
+    assert status(added.workspace().corpus).next_step == "nothing: all is published"
+
+
+def test_the_command_shows_first_and_does_it_on_request(built, monkeypatch):
+    built.spec()
+    words = ["add-labels", str(built.folder / "recipe.yaml"), str(built.folder / "model.yaml"), "--out", str(built.out)]
+    words += ["--root", f"scans={built.folder / 'bucket'}", "--json", "--quiet"]
+    run = CliRunner().invoke(app, words)
+    assert (run.exit_code, json.loads(run.stdout)["samples"], json.loads(run.stdout)["done"]) == (0, 7, False)
+    assert mdfp.open(str(built.out)).manifest.number == 1
+    run = CliRunner().invoke(app, [*words, "--yes", "--workers", "1"])
+    told = json.loads(run.stdout)
+    assert (run.exit_code, told["samples"], told["manifest"]) == (0, 7, 2)
+    assert told["table"] == "rejects/000002-model.parquet"
+    run = CliRunner().invoke(app, [*words, "--repair"])
+    assert (run.exit_code, json.loads(run.stdout)["damaged"]) == (0, [])
+    shown = CliRunner().invoke(reader_app, ["info", str(built.out)]).stdout
+    assert "labels added: model (model): A model, CC-BY-4.0" in " ".join(shown.split())
+    assert "sidecars" in CliRunner().invoke(reader_app, ["verify", str(built.out)]).stdout
+    built.spec(terms={"license": "CC-BY-NC-4.0"})
+    run = CliRunner().invoke(app, [*words, "--yes"])
+    assert run.exit_code == 2
