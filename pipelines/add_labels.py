@@ -57,10 +57,10 @@ from transforms.pixel_version import PIXEL_VERSION
 from transforms.plan.published import Published, read_columns
 from transforms.plan.published import load as load_published
 from transforms.plan.terms import Compiler, gate
-from transforms.publish import index_path, parquet_bytes, table_bytes
+from transforms.publish import index_path, labels_rejects_path, parquet_bytes, table_bytes
 from transforms.references import References
 from transforms.rows import read_rows_file
-from transforms.sidecar import committed, fingerprint, work_folder
+from transforms.sidecar import committed, work_folder
 from transforms.store import CorpusStore, SourceStore
 from transforms.views import exceptions_of, recounted
 
@@ -229,11 +229,6 @@ def add_labels(
     )
 
 
-def labels_rejects_path(number: int, layer: str) -> str:
-    """Where it is listed which files and samples were left out, below the corpus."""
-    return f"rejects/{number:06d}-{layer}.parquet"
-
-
 def _masks(root: Place, spec: AddedLabels) -> SourceStore:
     """The store of the masks.
 
@@ -347,7 +342,7 @@ def _shards(
             shard=path,
             index=index_of[path],
             files=len(those),
-            fingerprint=fingerprint(
+            fingerprint=canonical.digest(
                 {
                     "header": common,
                     "shard": entries[path].sha256,

@@ -43,7 +43,7 @@ from transforms.census import Census
 from transforms.plan import files
 from transforms.plan.files import PlanReader
 from transforms.plan.published import newest_number
-from transforms.publish import index_path, table_bytes
+from transforms.publish import index_path, is_labels_rejects, parquet_bytes, table_bytes
 from transforms.rewrite import check_sha256, without
 from transforms.rows import made_digest, read_rows, read_rows_file, read_samples, write_rows
 from transforms.shard import marker_path, read_marker
@@ -146,6 +146,7 @@ def withdraw(
     _replace_markers(corpus, manifest)
     doomed = _unpublished(corpus, withdrawn)
     complete(workspace, console)
+    _forget_masks(corpus, manifest)
     number = last_withdrawal([*_older(corpus, manifest), manifest])
     if purge and number:
         doomed += _left_over(corpus, manifest, withdrawn)
@@ -370,6 +371,20 @@ def _reduced(
         rows=write_rows(samples, shard, corpus) if samples else None,
         holes=(*marker.holes, *holes),
     )
+
+
+def _forget_masks(corpus: CorpusStore, manifest: Manifest) -> None:
+    """Take samples that are no longer there out of the lists of masks that could not be added: those were of published ones."""
+    lists = [o.path for o in corpus.list("rejects") if is_labels_rejects(o.path)]
+    if not lists:
+        return
+    published = _rows(corpus, manifest)["case_id"]
+    for path in lists:
+        table = _table(corpus, path)
+        kept = pc.or_kleene(pc.is_null(table["case_id"]), pc.is_in(table["case_id"], value_set=published))
+        left = table.filter(kept)
+        if left.num_rows < table.num_rows:
+            commit.replace(parquet_bytes(left), corpus, path)
 
 
 def _older(corpus: CorpusStore, manifest: Manifest) -> list[Manifest]:

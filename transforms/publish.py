@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
@@ -39,6 +40,16 @@ def index_path(number: int, rows_sha256: str) -> str:
 def rejects_path(number: int) -> str:
     """Where the rejects of a generation lie, below the corpus."""
     return f"rejects/{number:06d}.parquet"
+
+
+def labels_rejects_path(number: int, layer: str) -> str:
+    """Where it is listed which masks were not added when labels were, below the corpus."""
+    return f"rejects/{number:06d}-{layer}.parquet"
+
+
+def is_labels_rejects(path: str) -> bool:
+    """Whether a path is of that form."""
+    return re.fullmatch(r"rejects/\d{6,}-[a-z][a-z0-9_]*\.parquet", path) is not None
 
 
 def table_bytes(record: type, rows: Sequence[object]) -> bytes:

@@ -15,7 +15,7 @@ import dataclasses
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -239,8 +239,3 @@ def _check_names(record: Sample, mask: MaskLayers) -> None:
         raise Rejected(
             Reason.UNSUPPORTED, f"a member's name has at most {NAME_CHARACTERS} characters; take a shorter layer:"
         )
-
-
-def fingerprint(parts: Mapping[str, object]) -> str:
-    """Digest of what a sidecar is a function of."""
-    return canonical.digest(parts)

@@ -67,6 +67,21 @@ STATE = ("shards/", "sidecars/", "index/", "manifests/", "commits/", "rejects/",
 """What must be equal however often a command died."""
 
 
+def test_a_corpus_without_added_labels_has_no_trace_of_them(built):
+    content = json.loads((built.out / "manifests" / "000001.json").read_text())
+    assert content["schema_version"] == 2
+    assert not {"sidecars", "added"} & set(content)
+    for file in (built.out / "index").iterdir():
+        members = pq.read_table(file)["members"].type.value_type
+        assert [members.field(i).name for i in range(members.num_fields)] == [
+            "name",
+            "kind",
+            "array",
+            "offset",
+            "bytes",
+        ]
+
+
 def test_given_twice_it_adds_nothing(added, console):
     before = everything(added.out, *STATE)
     done = added.add(console)
@@ -285,16 +300,18 @@ def take_back(corpus, console, *cases, purge=True):
 def test_what_is_taken_back_is_gone_from_the_sidecars_too(added, console):
     corpus = mdfp.open(str(added.out))
     keys = {s.key for s in corpus.samples}
-    done = take_back(added, console, "scans-both")
-    assert (done.samples, done.manifest) == (1, 3)
+    done = take_back(added, console, "scans-both", "scans-none")
+    assert (done.samples, done.manifest) == (2, 3)
     after = mdfp.open(str(added.out))
     assert verify(after) == []
-    assert {s.key for s in after.samples} == keys - {"scans-both"}
+    assert {s.key for s in after.samples} == keys - {"scans-both", "scans-none"}
     for name, data in everything(added.out).items():
         if name.endswith((".tar", ".parquet")) and not name.startswith(("plans/", "inventory/", "rejects/")):
             assert b"scans-both" not in data or name.startswith("index/"), name
     for entry in after.manifest.indexes:
         assert "scans-both" not in pq.read_table(added.out / entry.path)["key"].to_pylist()
+    listed = pq.read_table(added.out / "rejects" / "000002-model.parquet")["case_id"].to_pylist()
+    assert sorted(listed) == ["scans-expert"]
     assert {f.name for f in (added.out / "index").iterdir()} == {e.path[6:] for e in after.manifest.indexes}
     assert {s.path for s in after.manifest.sidecars} == {n for n in everything(added.out) if n.startswith("sidecars/")}
     with pytest.raises(CorpusError, match="taken back"):
