@@ -74,7 +74,10 @@ def repair(workspace: Workspace, options: BuildOptions, *, deep: bool, console: 
     broken = [s for s in sidecars if not sound(workspace.corpus, s, deep=deep)]
     lost += [(s.path, _remedy(s)) for s in broken]
     return Repaired(
-        len(shards) + len(sidecars), tuple(s.path for s in (*damaged, *broken)), tuple(restored), tuple(lost)
+        len(shards) + len(sidecars),
+        (*(s.path for s in damaged), *(s.path for s in broken)),
+        tuple(restored),
+        tuple(lost),
     )
 
 
