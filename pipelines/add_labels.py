@@ -51,7 +51,7 @@ from transforms import commit, environment, probe
 from transforms.add_labels import AddLabels
 from transforms.added import includes_of, with_labels
 from transforms.build_shards import recipe_of
-from transforms.label_files import Matched, PublishedRow, match
+from transforms.label_files import Matched, PublishedRow, match, order_of
 from transforms.labels import palette as palettes
 from transforms.pixel_version import PIXEL_VERSION
 from transforms.plan.published import Published, read_columns
@@ -164,7 +164,7 @@ def describe(todo: Todo, spec: AddedLabels, console: Console) -> None:
     for reason, count in todo.reasons.items():
         console.say(f"  left out: {count} × {reason}")
     for path in todo.matched.strange[:SHOWN]:
-        console.say(f"  no sample's: {path}")
+        console.say(f"  not asked for: {path}")
 
 
 def summary(todo: Todo) -> dict[str, object]:
@@ -210,10 +210,7 @@ def add_labels(
             if attempt == ROUNDS:
                 raise
             console.remark("another run published meanwhile; adding the labels to its manifest")
-    rejects = sorted(
-        (*todo.matched.rejects, *(r for m in markers for r in m.rejects)),
-        key=lambda r: (r.source, r.case_id or "", r.reason, r.detail, r.path or ""),
-    )
+    rejects = sorted((*todo.matched.rejects, *(r for m in markers for r in m.rejects)), key=order_of)
     complete(workspace, console)
     number = (new or todo.manifest).number
     table = labels_rejects_path(number, spec.layer)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from mdfp.errors import UsageError
@@ -39,7 +39,7 @@ class Matched:
     Attributes:
         files: masks to add, sorted by shard, key, image and structure.
         rejects: files and samples that are left out, and why.
-        strange: paths of files that no sample or pattern asks for, for the one who runs it; none of them is recorded.
+        strange: paths of files that no sample, pattern or table asks for, for the one who runs it; none of them is recorded.
         there: samples that have all their masks of this layer already.
     """
 
@@ -70,69 +70,115 @@ def match(
         raise UsageError(
             "path: names samples by {case}, and this corpus has several samples of a case; name them by {key}"
         )
-    told = _told_apart(spec, rows)
     skipped = [patterns.compile_pattern(p) for p in spec.skip]
-    found: dict[tuple[str, str], list[MaskFile]] = {}
-    faulty: dict[tuple[str, str], tuple[Reason, str]] = {}
-    rejects: list[Reject] = []
-    strange: list[str] = []
-    there: set[str] = set()
+    sorting = _Sorting(spec, samples, by_case, _told_apart(spec, rows), keys)
     for o in objects:
-        if any(p.match(o.path) for p in skipped):
-            continue
-        fields = patterns.match(told, o.path) or patterns.match(spec.path, o.path)
-        row = samples.get(fields["case" if by_case else "key"]) if fields else None
-        if fields is None or row is None or fields.get("source", row.source) != row.source:
-            reason, why = (
-                (Reason.UNMATCHED, f"the path is not of the form {spec.path}")
-                if fields is None
-                else (Reason.NO_IMAGE, "the path names a sample that the corpus does not have")
-            )
-            rejects.append(Reject(STAGE, spec.layer, None, reason, why, keys.name(spec.layer, o.path)))
-            strange.append(o.path)
-            continue
-        image = _image(row, fields.get("image"), spec)
+        if not any(p.match(o.path) for p in skipped):
+            sorting.take(o)
+    return sorting.result(rows)
+
+
+@dataclass
+class _Sorting:
+    """Gives one file after the other to its sample.
+
+    Attributes:
+        spec: how a path names a sample.
+        samples: published samples by what a path calls them.
+        by_case: whether that is their case id.
+        pattern: the path's pattern with what images, sources and structures are called.
+        keys: makes digests of paths.
+    """
+
+    spec: AddedLabels
+    samples: Mapping[str, PublishedRow]
+    by_case: bool
+    pattern: str
+    keys: PatientKeys
+    found: dict[tuple[str, str], list[MaskFile]] = field(default_factory=dict)
+    faulty: dict[tuple[str, str], tuple[Reason, str]] = field(default_factory=dict)
+    rejects: list[Reject] = field(default_factory=list)
+    strange: list[str] = field(default_factory=list)
+    there: set[str] = field(default_factory=set)
+
+    def take(self, o: ListedObject) -> None:
+        """Give a file to its sample, or say why it is nobody's. What a path calls things is not repeated: it is free text."""
+        fields = patterns.match(self.pattern, o.path) or patterns.match(self.spec.path, o.path)
+        if fields is None:
+            self._nobodys(o, Reason.UNMATCHED, f"the path is not of the form {self.spec.path}")
+            return
+        row = self.samples.get(fields["case" if self.by_case else "key"])
+        if row is None or fields.get("source", row.source) != row.source:
+            self._nobodys(o, Reason.NO_IMAGE, "the path names a sample that the corpus does not have")
+            return
+        image = _image(row, fields.get("image"), self.spec)
         if image is None:
-            asked = fields.get("image") or spec.image or "one, without saying which"
-            faulty[row.key, ""] = (
-                Reason.NO_IMAGE,
-                f"it has the images {', '.join(row.images)}, the masks are of {asked}",
-            )
-            continue
-        if spec.layer_of(image) in row.layers:
-            there.add(row.key)
-            continue
+            named = self.spec.image or ("another one" if "image" in fields else "one, without saying which")
+            why = f"it has the images {', '.join(row.images)}, the masks are of {named}"
+            self.faulty[row.key, ""] = Reason.NO_IMAGE, why
+        elif self.spec.layer_of(image) in row.layers:
+            self.there.add(row.key)
+        else:
+            self._mask(o, row, image, fields)
+
+    def _mask(self, o: ListedObject, row: PublishedRow, image: str, fields: Mapping[str, str]) -> None:
         structure = None
-        if spec.several:
-            structure = segment_names.look_up(fields[STRUCTURE_FIELD], spec.labels.structures, spec.labels.ignore_names)
+        if self.spec.several:
+            table = self.spec.labels
+            structure = segment_names.look_up(fields[STRUCTURE_FIELD], table.structures, table.ignore_names)
             if structure == BACKGROUND:
-                continue
+                return
             if structure is None:
-                faulty[row.key, image] = (
-                    Reason.UNMAPPED_LABEL,
-                    f"a mask file is named {fields[STRUCTURE_FIELD]!r}, which the table neither maps nor ignores",
-                )
-                continue
-        found.setdefault((row.key, image), []).append(
-            MaskFile(row.shard, row.key, image, structure, o.path, o.bytes, o.version)
+                why = "a mask file has a name that the table neither maps nor ignores"
+                self.faulty[row.key, image] = Reason.UNMAPPED_LABEL, why
+                self.strange.append(o.path)
+                return
+        file = MaskFile(row.shard, row.key, image, structure, o.path, o.bytes, o.version)
+        self.found.setdefault((row.key, image), []).append(file)
+
+    def _nobodys(self, o: ListedObject, reason: Reason, why: str) -> None:
+        digest = self.keys.name(self.spec.layer, o.path)
+        self.rejects.append(Reject(STAGE, self.spec.layer, None, reason, why, digest))
+        self.strange.append(o.path)
+
+    def result(self, rows: Sequence[PublishedRow]) -> Matched:
+        """What came of it.
+
+        Raises:
+            UsageError: names of members would be too long for a tar.
+        """
+        for (key, image), files in self.found.items():
+            if len({f.structure for f in files}) < len(files):
+                why = f"{len(files)} files claim to be its mask of {image!r}"
+                self.faulty[key, image] = Reason.CONFLICTING_FILES, why
+        at = {r.key: r for r in rows}
+        spoken = {key for key, _ in (*self.found, *self.faulty)} | self.there
+        rejects = [
+            *self.rejects,
+            *(
+                Reject(STAGE, at[key].source, at[key].case_id, reason, why, None)
+                for (key, _), (reason, why) in self.faulty.items()
+            ),
+            *(
+                Reject(STAGE, r.source, r.case_id, Reason.MISSING_LABEL, "no file is its mask", None)
+                for r in rows
+                if r.key not in spoken
+            ),
+        ]
+        taken = [f for place, files in self.found.items() if place not in self.faulty for f in files]
+        _check_names(taken, self.spec)
+        taken.sort(key=lambda f: (f.shard, f.key, f.image, f.structure or "", f.path))
+        return Matched(
+            files=tuple(taken),
+            rejects=tuple(sorted(rejects, key=order_of)),
+            strange=tuple(sorted(self.strange)),
+            there=len(self.there - {f.key for f in taken}),
         )
-    for (key, image), files in found.items():
-        if len({f.structure for f in files}) < len(files):
-            faulty[key, image] = Reason.CONFLICTING_FILES, f"{len(files)} files claim to be its mask of {image!r}"
-    at = {r.key: r for r in rows}
-    for (key, _), (reason, why) in sorted(faulty.items()):
-        rejects.append(Reject(STAGE, at[key].source, at[key].case_id, reason, why, None))
-    taken = [f for place, files in found.items() if place not in faulty for f in files]
-    spoken = {key for key, _ in (*found, *faulty)} | there
-    rejects += [
-        Reject(STAGE, r.source, r.case_id, Reason.MISSING_LABEL, "no file is its mask", None)
-        for r in rows
-        if r.key not in spoken
-    ]
-    _check_names(taken, spec)
-    taken.sort(key=lambda f: (f.shard, f.key, f.image, f.structure or "", f.path))
-    rejects.sort(key=lambda r: (r.source, r.case_id or "", r.reason, r.detail, r.path or ""))
-    return Matched(tuple(taken), tuple(rejects), tuple(sorted(strange)), len(there - {f.key for f in taken}))
+
+
+def order_of(reject: Reject) -> tuple[str, ...]:
+    """Sorts rejects in one order, wherever they come from."""
+    return reject.source, reject.case_id or "", str(reject.reason), reject.detail, reject.path or ""
 
 
 def _told_apart(spec: AddedLabels, rows: Sequence[PublishedRow]) -> str:
@@ -145,9 +191,9 @@ def _told_apart(spec: AddedLabels, rows: Sequence[PublishedRow]) -> str:
         STRUCTURE_FIELD: [re.sub(r"\\[*?]", lambda m: anything[m[0]], re.escape(n)) for n in names],
     }
     told = spec.path
-    for field, choices in known.items():
+    for name, choices in known.items():
         if choices and "{" not in "".join(choices):
-            told = told.replace(f"{{{field}}}", f"{{{field}:(?i:{'|'.join(choices)})}}")
+            told = told.replace(f"{{{name}}}", f"{{{name}:(?i:{'|'.join(choices)})}}")
     return told
 
 

@@ -56,6 +56,17 @@ def test_underscores_of_keys_images_and_structures_are_told_apart():
     }
 
 
+def test_what_files_are_called_is_shown_and_not_recorded():
+    rows = [row("a"), row("b")]
+    paths = ("a_liver.nii", "a_Jane Roe.nii", "Jane Roe.nii", "zz_liver.nii")
+    found = match(objects(*paths), rows, spec("{key}_{structure}.nii", labels=SEVERAL), KEYS)
+    assert found.files == ()
+    assert set(found.strange) == set(paths[1:])
+    assert "Roe" not in repr(found.rejects)
+    reasons = sorted((r.case_id or "", str(r.reason)) for r in found.rejects)
+    assert reasons == [("", "no_image"), ("", "unmatched"), ("a", "unmapped_label"), ("b", "missing_label")]
+
+
 names = st.text("ab1_-", min_size=1, max_size=5)
 
 
