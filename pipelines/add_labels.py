@@ -60,7 +60,7 @@ from transforms.plan.terms import Compiler, gate
 from transforms.publish import index_path, labels_rejects_path, parquet_bytes, table_bytes
 from transforms.references import References
 from transforms.rows import read_rows_file
-from transforms.sidecar import committed, work_folder
+from transforms.sidecar import committed, read_marker, work_folder
 from transforms.store import CorpusStore, SourceStore
 from transforms.views import exceptions_of, recounted
 
@@ -215,7 +215,7 @@ def add_labels(
     number = (new or todo.manifest).number
     table = labels_rejects_path(number, spec.layer)
     commit.replace(table_bytes(Reject, rejects), corpus, table)
-    commit.remove_all(corpus, [o.path for o in corpus.list(work_folder(spec.layer))])
+    _clean(corpus, spec.layer, number)
     return Done(
         manifest=number,
         samples=sum(m.samples for m in markers),
@@ -224,6 +224,18 @@ def add_labels(
         reasons=dict(sorted(Counter(str(r.reason) for r in rejects).items())),
         table=table,
     )
+
+
+def _clean(corpus: CorpusStore, layer: str, newest: int) -> None:
+    """Remove what an addition kept until it was published, and the sidecars of rounds that another publish overtook."""
+    work = [o.path for o in corpus.list(work_folder(layer))]
+    made = {m.path for m in (read_marker(corpus, p) for p in work if "/commits/" in p and p.endswith(".json"))}
+    named: set[str | None] = {None}
+    for number in range(1, newest + 1) if made - named else ():
+        path = manifests.manifest_path(number)
+        named |= {s.path for s in manifests.parse(corpus.read(path), corpus.url(path)).sidecars}
+    commit.remove_all(corpus, work)
+    commit.remove_all(corpus, sorted(p for p in made - named if p is not None))
 
 
 def _masks(root: Place, spec: AddedLabels) -> SourceStore:

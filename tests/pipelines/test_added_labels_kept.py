@@ -284,6 +284,8 @@ def test_another_publish_meanwhile_is_taken_into_account(built, console, monkeyp
     corpus = mdfp.open(str(built.out))
     assert verify(corpus) == []
     assert [a.layer for a in corpus.manifest.added] == ["model", "second"]
+    assert {s.path for s in corpus.manifest.sidecars} == set(everything(built.out, "sidecars/"))
+    assert not everything(built.out, "labels/")
     before = {e.structure: e.value for e in mdfp.open(str(built.out), 2).palette}
     assert before.items() <= {e.structure: e.value for e in corpus.palette}.items()
     sample = corpus.sample("scans-both")
