@@ -116,6 +116,7 @@ class SampleCheck:
         newest: that generation's number.
         recipe: for the spacing it asks for and what it does with duplicates.
         extra: suite files of one's own.
+        later: structures of the palette that came after that generation, with labels that were added to some samples.
 
     Raises:
         UsageError: a suite file is wrong.
@@ -127,8 +128,9 @@ class SampleCheck:
         newest: int,
         recipe: Recipe | None = None,
         extra: Sequence[str | Path] = (),
+        later: Collection[str] = frozenset(),
     ):
-        self._tables = sample_tables.SampleTables({p.structure: p.value for p in palette}, newest, recipe)
+        self._tables = sample_tables.SampleTables({p.structure: p.value for p in palette}, newest, recipe, later)
         self._judge = engine.Judge(suite.load_with("samples", extra))
         self.summary = Summary()
         self.add(arrow.to_table(Sample, []))  # a corpus without samples has tables too

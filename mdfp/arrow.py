@@ -17,6 +17,10 @@ import pyarrow as pa
 
 Record = TypeVar("Record")
 
+ON_DEMAND = "on_demand"
+"""Key of a dataclass field's metadata: a column that may be null, and that a table has only where a row holds something in it.
+Files of records that do not use it have the bytes that they had before there was such a field."""
+
 _SCALARS: dict[type, pa.DataType] = {
     str: pa.string(),
     int: pa.int64(),
@@ -40,7 +44,7 @@ def _unwrap(hint: Any) -> tuple[Any, str, bool]:
     return hint, doc, nullable
 
 
-def _data_type(hint: Any) -> pa.DataType:
+def _data_type(hint: Any, on_demand: bool) -> pa.DataType:
     bare, _, _ = _unwrap(hint)
     if isinstance(bare, type) and issubclass(bare, str):
         return pa.string()  # also the StrEnums
@@ -50,9 +54,9 @@ def _data_type(hint: Any) -> pa.DataType:
         item, *rest = get_args(bare)
         if rest != [Ellipsis]:
             raise TypeError(f"a list column is tuple[X, ...], found {bare}")
-        return pa.list_(pa.field("item", _data_type(item), nullable=_unwrap(item)[2]))
+        return pa.list_(pa.field("item", _data_type(item, on_demand), nullable=_unwrap(item)[2]))
     if dataclasses.is_dataclass(bare):
-        return pa.struct(_fields(typing.cast(type, bare)))
+        return pa.struct(_fields(typing.cast(type, bare), on_demand))
     raise TypeError(f"no column type for {bare}")
 
 
@@ -61,29 +65,62 @@ def _hints(record: Any) -> dict[str, Any]:
     return get_type_hints(record, include_extras=True)
 
 
-def _fields(record: type) -> list[pa.Field]:
+def _fields(record: type, on_demand: bool) -> list[pa.Field]:
     result = []
     for field in dataclasses.fields(record):
+        if ON_DEMAND in field.metadata and not on_demand:
+            continue
         hint = _hints(record)[field.name]
         _, doc, nullable = _unwrap(hint)
-        result.append(pa.field(field.name, _data_type(hint), nullable=nullable, metadata={"doc": doc} if doc else None))
+        kind = _data_type(hint, on_demand)
+        result.append(pa.field(field.name, kind, nullable=nullable, metadata={"doc": doc} if doc else None))
     return result
 
 
 @cache
-def arrow_schema(record: type) -> pa.Schema:
+def arrow_schema(record: type, on_demand: bool = False) -> pa.Schema:
     """Arrow schema of a record class; each column's metadata holds its documentation under `doc`.
+
+    Args:
+        record: the class.
+        on_demand: with the columns that a table has only where they are used.
 
     Raises:
         TypeError: a field has a type that no column can hold.
     """
     doc = (record.__doc__ or "").strip().split("\n")[0]
-    return pa.schema(_fields(record), metadata={"record": record.__name__, "doc": doc})
+    return pa.schema(_fields(record, on_demand), metadata={"record": record.__name__, "doc": doc})
 
 
 def to_table(record: type, rows: Iterable[Any]) -> pa.Table:
     """Rows (instances of `record`) as a table with that record's schema, order kept."""
-    return pa.Table.from_pylist([as_dict(r) for r in rows], schema=arrow_schema(record))
+    held = list(rows)
+    used = any(_holds(row, path) for path in _on_demand(typing.cast(Any, record)) for row in held)
+    return pa.Table.from_pylist([as_dict(r) for r in held], schema=arrow_schema(record, used))
+
+
+@cache
+def _on_demand(record: Any) -> tuple[tuple[str, ...], ...]:
+    """Ways, field by field, to what a table has only where it is used."""
+    found: list[tuple[str, ...]] = []
+    for field in dataclasses.fields(record):
+        if ON_DEMAND in field.metadata:
+            found.append((field.name,))
+        bare, _, _ = _unwrap(_hints(record)[field.name])
+        while get_origin(bare) is tuple:
+            bare, _, _ = _unwrap(get_args(bare)[0])
+        if dataclasses.is_dataclass(bare):
+            found += [(field.name, *rest) for rest in _on_demand(typing.cast(Any, bare))]
+    return tuple(found)
+
+
+def _holds(value: Any, path: tuple[str, ...]) -> bool:
+    """Whether anything stands at the end of a way, through every item of the lists on it."""
+    if isinstance(value, tuple):
+        return any(_holds(item, path) for item in value)
+    if not path:
+        return value is not None
+    return value is not None and _holds(getattr(value, path[0]), path[1:])
 
 
 def as_dict(row: Any) -> dict[str, Any]:

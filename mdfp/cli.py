@@ -131,6 +131,7 @@ def info(corpus: CorpusUrl, number: Number = None, as_json: AsJson = False) -> N
                 "exceptions": manifest.exceptions,
                 "sampling": manifest.sampling,
                 "sites": manifest.sites,
+                "added": manifest.added,
                 "plan_id": manifest.plan_id,
                 "pixel_version": manifest.pixel_version,
             }
@@ -151,6 +152,8 @@ def info(corpus: CorpusUrl, number: Number = None, as_json: AsJson = False) -> N
         out.print(f"source {term.source}: {term.title}, {term.license}{', ' + term.url if term.url else ''}")
         for origin in term.origins:
             out.print(f"  from {origin.origin}: {origin.title}, {origin.license}")
+    for added in manifest.added:
+        out.print(f"labels added: {added.layer} ({added.origin}): {added.title}, {added.license}")
     _print_views(manifest, out)
     for hole in manifest.holes:
         out.print(f"left out: {hole.count} of {hole.source}, {hole.reason}")
@@ -321,7 +324,7 @@ def verify(
     from mdfp.verify import verify as check
 
     opened = mdfp.open(corpus, number)
-    shards = opened.manifest.shards
+    shards = opened.manifest.tars
     columns = (TextColumn("verify"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(
         *columns, console=Console(stderr=True), transient=True, disable=as_json or not sys.stderr.isatty()
@@ -329,12 +332,15 @@ def verify(
         task = progress.add_task("verify", total=len(shards))
         faults = check(opened, quick=quick, done=lambda _: progress.advance(task))
     if as_json:
-        _print_json({"shards": len(shards), "samples": opened.manifest.samples, "faults": faults})
+        _print_json({"shards": len(opened.manifest.shards), "samples": opened.manifest.samples, "faults": faults})
     else:
         for fault in faults:
             sys.stdout.write(f"{fault}\n")
         verdict = f"{len(faults)} faults" if faults else "sound"
-        sys.stdout.write(f"{len(shards)} shards, {opened.manifest.samples} samples: {verdict}\n")
+        tars = f"{len(opened.manifest.shards)} shards"
+        if sidecars := opened.manifest.sidecars:
+            tars += f" and {len(sidecars)} sidecars"
+        sys.stdout.write(f"{tars}, {opened.manifest.samples} samples: {verdict}\n")
     if faults:
         raise typer.Exit(DAMAGED)
 

@@ -80,11 +80,11 @@ def _refuse_taken_back(store: CorpusStore, manifest: Manifest) -> None:
     if last is None or last == manifest.number:
         return
     path = manifest_path(last)
-    kept = {s.path for s in parse(store.read(path), store.where(path)).shards}
-    gone = [s.path for s in manifest.shards if s.path not in kept and not store.exists(s.path)]
+    kept = {s.path for s in parse(store.read(path), store.where(path)).tars}
+    gone = [s.path for s in manifest.tars if s.path not in kept and not store.exists(s.path)]
     if gone:
         raise CorpusError(
-            f"{store.where()}: {len(gone)} of the {len(manifest.shards)} shards of manifest {manifest.number} hold samples that "
+            f"{store.where()}: {len(gone)} of the {len(manifest.tars)} shards of manifest {manifest.number} hold samples that "
             f"were taken back since; open manifest {last}, the newest"
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -17,6 +18,10 @@ SCHEMA_VERSION = 2
 
 2: the digest of an index file is taken over its shards' digests, and a generation may have several index files.
 """
+
+SIDECAR_VERSION = 3
+"""Schema version of manifests with sidecars, and of no other: an index row then names members that lie in another tar than the
+sample's shard, of which a reader of version 2 would read the wrong bytes."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,33 @@ class ShardEntry:
     split: Annotated[str, "train, val or test"]
     source: Annotated[str, "id of the source, or of the pool"]
     generation: Annotated[int, "number of the manifest that first named it"]
+
+
+@dataclass(frozen=True)
+class SidecarEntry:
+    """A tar of label members that were added to the samples of a shard after they were published."""
+
+    path: Annotated[str, "below the corpus: sidecars/<split>/<source>-<n>.<layer>-<sha>.tar"]
+    bytes: Annotated[int, "size"]
+    sha256: Annotated[str, "hex digest of the whole file"]
+    samples: Annotated[int, "samples that have members in it"]
+    shard: Annotated[str, "path of the shard that these samples lie in"]
+    layer: Annotated[str, "name of the labels that were added"]
+    generation: Annotated[int, "number of the manifest that first named it"]
+
+
+@dataclass(frozen=True)
+class AddedLayer:
+    """Labels that were added to published samples: what they are, and under which terms they came."""
+
+    layer: Annotated[str, "their name: layers of samples are called so, or begin with it"]
+    title: Annotated[str, "who or what made them"]
+    origin: Annotated[str, "expert, model, consensus, pseudo, unknown"]
+    structures: Annotated[tuple[str, ...], "structures that they can name, sorted"]
+    sources: Annotated[tuple[str, ...], "sources whose samples have them, sorted"]
+    license: Annotated[str, "SPDX id, LicenseRef-<name>, or LicenseRef-unstated"]
+    url: Annotated[str | None, "page of the terms"]
+    citation: Annotated[tuple[str, ...], "works to cite, a line each"]
 
 
 @dataclass(frozen=True)
@@ -235,18 +267,25 @@ class Manifest:
     sampling: Annotated[Sampling | None, "how often what comes up in an epoch; null: each sample once"] = None
     sites: Annotated[Sites | None, "views of one site each; null: none were asked for"] = None
     fusion: Annotated[Fusion | None, "how the label space follows from the sources; null in manifests without"] = None
+    sidecars: Annotated[tuple[SidecarEntry, ...], "tars of labels that were added later, all generations"] = ()
+    added: Annotated[tuple[AddedLayer, ...], "the labels that were added later, by name"] = ()
 
     @property
     def samples(self) -> int:
         """Samples in the corpus."""
         return sum(s.samples for s in self.shards)
 
+    @property
+    def tars(self) -> tuple[ShardEntry | SidecarEntry, ...]:
+        """Everything that holds members of samples: shards, then sidecars."""
+        return (*self.shards, *self.sidecars)
+
     def path(self) -> str:
         """Where it lies below the corpus."""
         return manifest_path(self.number)
 
 
-_OPTIONAL = ("profile", "exceptions", "sampling", "sites", "fusion")
+_OPTIONAL = ("profile", "exceptions", "sampling", "sites", "fusion", "sidecars", "added")
 
 
 def dump(manifest: Manifest) -> bytes:
@@ -259,6 +298,11 @@ def dump(manifest: Manifest) -> bytes:
         if not terms["origins"]:
             del terms["origins"]
     return canonical.pretty(content)
+
+
+def version_for(sidecars: Sequence[SidecarEntry]) -> int:
+    """The schema version of a manifest with these sidecars."""
+    return SIDECAR_VERSION if sidecars else SCHEMA_VERSION
 
 
 def manifest_path(number: int) -> str:
@@ -278,9 +322,9 @@ def parse(data: bytes, where: str) -> Manifest:
         raise CorpusError(f"{where}: expected a manifest in JSON, found something else ({error})") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CorpusError(f"{where}: expected a manifest with format {FORMAT!r}; is this the folder of a corpus?")
-    if content.get("schema_version", 0) > SCHEMA_VERSION:
+    if content.get("schema_version", 0) > SIDECAR_VERSION:
         raise CorpusError(
-            f"{where}: schema version {content['schema_version']}, this reader knows up to {SCHEMA_VERSION}; "
+            f"{where}: schema version {content['schema_version']}, this reader knows up to {SIDECAR_VERSION}; "
             "update mdfp"
         )
     return arrow.from_dict(Manifest, content)

@@ -435,7 +435,7 @@ class OpenSample:
         raise CorpusError(f"{self.key}: the index names no {kind} member {array!r} of it")
 
     def _bytes(self, member: Member) -> bytes | memoryview:
-        return self._corpus.store.read_range(self.record.shard, member.offset, member.bytes)
+        return self._corpus.store.read_range(self.record.tar_of(member), member.offset, member.bytes)
 
     def _open(self, kind: str, name: str) -> Any:
         member = self._member(kind, name)

@@ -8,19 +8,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated
 
+from mdfp.arrow import ON_DEMAND
 from mdfp.canonical import SPARSE
 from mdfp.labels import State
 
 
 @dataclass(frozen=True)
 class Member:
-    """One member of the shard that belongs to the sample."""
+    """One member of the shard, or of a sidecar of it, that belongs to the sample."""
 
     name: Annotated[str, "member name in the tar: <key>.<kind>.<array>.<extension>"]
     kind: Annotated[str, "image, label, text or json"]
     array: Annotated[str, "name of the image, label layer or text; empty for json"]
     offset: Annotated[int, "first byte of the member's data in the shard"]
     bytes: Annotated[int, "length of the member's data"]
+    shard: Annotated[
+        str | None, "path below the corpus of the sidecar that it lies in; left out where it lies in the sample's shard"
+    ] = field(default=None, metadata={SPARSE: True, ON_DEMAND: True})
 
 
 @dataclass(frozen=True)
@@ -250,6 +254,10 @@ class Sample:
     others: Annotated[
         tuple[StructureState, ...], "what further labels say of structures; `structures` has the word that is taken"
     ] = field(default=(), metadata={SPARSE: True})
+
+    def tar_of(self, member: Member) -> str:
+        """Path below the corpus of the tar that a member lies in: the sample's shard, or a sidecar."""
+        return member.shard or self.shard
 
     def image(self, name: str | None = None) -> SampleImage:
         """The image of that name, or the only one.

@@ -18,10 +18,13 @@ from mdfp.codecs import VolumeCodec
 from mdfp.corpus import Corpus
 from mdfp.errors import CorpusError
 from mdfp.labels import IGNORE
-from mdfp.manifest import ShardEntry
+from mdfp.manifest import ShardEntry, SidecarEntry
 from mdfp.pictures import decode, is_picture
 from mdfp.sample import Grid, Member, Sample, SampleImage
 from mdfp.tar import members
+
+_OF_LABELS = ("license", "structures", "readings")
+"""What labels that are added later change in the row of a sample, and not in its snapshot."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +42,18 @@ class Fault:
         return f"{self.file}: {self.what}: expected {self.expected}, found {self.found}"
 
 
-def verify(corpus: Corpus, *, quick: bool = False, done: Callable[[ShardEntry], None] | None = None) -> list[Fault]:
-    """All faults of a corpus, in the order of its shards.
+def verify(
+    corpus: Corpus, *, quick: bool = False, done: Callable[[ShardEntry | SidecarEntry], None] | None = None
+) -> list[Fault]:
+    """All faults of a corpus, in the order of its shards, then of its sidecars.
 
     Every shard is hashed again, every member read again and decoded, and compared with the index: names, offsets, sizes,
-    shapes, dtypes, label values, voxel counts and boxes of each structure.
+    shapes, dtypes, label values, voxel counts and boxes of each structure. So is every sidecar.
 
     Args:
         corpus: an open corpus; an index that cannot be read is a fault, not an error.
         quick: hash and list the shards, decode nothing.
-        done: called after each shard, for a progress bar.
+        done: called after each shard and sidecar, for a progress bar.
     """
     faults: list[Fault] = []
     try:
@@ -58,13 +63,18 @@ def verify(corpus: Corpus, *, quick: bool = False, done: Callable[[ShardEntry], 
         records = []
     else:
         faults += _index_faults(corpus, records)
-    in_shard: dict[str, list[Sample]] = {}
+    in_tar: dict[str, list[Sample]] = {}
     for record in records:
-        in_shard.setdefault(record.shard, []).append(record)
-    for shard in corpus.manifest.shards:
-        faults += _shard_faults(corpus, shard, in_shard.get(shard.path, []), bool(records), quick)
+        for path in dict.fromkeys((record.shard, *(record.tar_of(m) for m in record.members))):
+            in_tar.setdefault(path, []).append(record)
+    for tar in corpus.manifest.tars:
+        faults += _tar_faults(corpus, tar, in_tar.get(tar.path, []), bool(records), quick)
         if done:
-            done(shard)
+            done(tar)
+    for path in sorted(set(in_tar) - {t.path for t in corpus.manifest.tars}):
+        faults.append(
+            Fault(path, "tar", "named by the manifest", f"not named, and holds members of {in_tar[path][0].key}")
+        )
     return faults
 
 
@@ -84,8 +94,8 @@ def _index_faults(corpus: Corpus, records: Sequence[Sample]) -> Iterator[Fault]:
             yield Fault("index", f"samples of split {split.split}", str(split.samples), str(counted[split.split]))
 
 
-def _shard_faults(
-    corpus: Corpus, shard: ShardEntry, records: Sequence[Sample], has_index: bool, quick: bool
+def _tar_faults(
+    corpus: Corpus, shard: ShardEntry | SidecarEntry, records: Sequence[Sample], has_index: bool, quick: bool
 ) -> Iterator[Fault]:
     digest, size = hashlib.sha256(), 0
     try:
@@ -109,11 +119,15 @@ def _shard_faults(
     except tarfile.TarError as error:
         yield Fault(shard.path, "tar", "readable to its end", str(error))
     if has_index:
-        wanted = {m.name for r in records for m in r.members}
+        if isinstance(shard, SidecarEntry) and (strange := {r.shard for r in records} - {shard.shard}):
+            yield Fault(shard.path, "shard of its samples", shard.shard, ", ".join(sorted(strange)))
+        wanted = {m.name for r in records for m in r.members if r.tar_of(m) == shard.path}
         for name in sorted(set(listed) - wanted):
             yield Fault(f"{shard.path}#{name}", "member", "named by the index", "not named")
     for record in records:
         for m in record.members:
+            if record.tar_of(m) != shard.path:
+                continue
             where = f"{shard.path}#{m.name}"
             at = listed.get(m.name)
             if at is None:
@@ -126,7 +140,7 @@ def _shard_faults(
 
 def _member_faults(corpus: Corpus, record: Sample, member: Member, where: str) -> Iterator[Fault]:
     try:
-        data = bytes(corpus.store.read_range(record.shard, member.offset, member.bytes))
+        data = bytes(corpus.store.read_range(record.tar_of(member), member.offset, member.bytes))
     except CorpusError as error:
         yield Fault(where, "bytes", "readable", str(error))
         return
@@ -179,6 +193,11 @@ def _snapshot_faults(record: Sample, data: bytes, where: str) -> Iterator[Fault]
         yield Fault(where, "JSON", "readable", str(error))
         return
     said = canonical.plain(record)
+    later = {m.array for m in record.members if m.shard}
+    if later:
+        # Labels that were added since are in the index alone, and with them states and terms.
+        said = {name: value for name, value in said.items() if name not in _OF_LABELS}
+        said["labels"] = [canonical.plain(label) for label in record.labels if label.layer not in later]
     for name, value in snapshot.items():
         if name in said and value != said[name]:
             yield Fault(where, name, "as in the index", "something else")

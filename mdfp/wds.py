@@ -13,15 +13,22 @@ of the pipeline takes each sample as often as it is due in an epoch of the loade
 
     data = wds.WebDataset(shard_urls(corpus, "train")).compose(sampled(corpus, "train", seed=0, epoch=3)).decode(decoder)
 
+Labels that were added after publication lie in sidecars, which a reader of the shards does not open: it sees the labels of
+before. A stage puts them beside the members of the shard, before they are decoded:
+
+    data = wds.WebDataset(shard_urls(corpus, "train")).compose(added(corpus)).decode(decoder)
+
 Nothing of webdataset is imported here.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from mdfp import canonical
 from mdfp.codecs import VolumeCodec
 from mdfp.errors import UsageError
 from mdfp.pictures import decode, is_picture
@@ -63,6 +70,38 @@ def sampled(
                 yield dict(sample)
 
     return stage
+
+
+def added(corpus: Corpus) -> Callable[[Iterable[dict[str, Any]]], Iterator[dict[str, Any]]]:
+    """A stage that gives each sample the label members of its sidecars, and a snapshot (`json`) that speaks of them.
+
+    A member is one ranged read. Samples without added labels, and those that are not in the corpus, pass as they are.
+    """
+
+    def stage(samples: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        rows = {str(key): row for row, key in enumerate(corpus.table["key"].to_pylist())}
+        for sample in samples:
+            row = rows.get(sample["__key__"])
+            yield sample if row is None else _with_added(corpus, row, sample)
+
+    return stage
+
+
+def _with_added(corpus: Corpus, row: int, sample: dict[str, Any]) -> dict[str, Any]:
+    record = corpus.samples.record(row)
+    later = [m for m in record.members if m.shard]
+    if not later:
+        return sample
+    found = dict(sample)
+    for m in later:
+        data = corpus.store.read_range(record.tar_of(m), m.offset, m.bytes)
+        found[m.name.partition(".")[2]] = bytes(data)
+    if "json" in found:
+        now = canonical.plain(record)
+        told = json.loads(found["json"])
+        told |= {name: now[name] for name in ("license", "labels", "structures", "readings") if name in now}
+        found["json"] = canonical.dumps(told)
+    return found
 
 
 def shard_urls(corpus: Corpus, split: str) -> list[str]:

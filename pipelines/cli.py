@@ -95,6 +95,17 @@ JsonOpt = Annotated[bool, typer.Option("--json", help="One line of JSON as resul
 QuietOpt = Annotated[bool, typer.Option("--quiet", help="No progress and no remarks.")]
 
 
+LABELS_EXAMPLE = """\b
+LABELS.yaml, for example:
+  layer: totalseg
+  title: TotalSegmentator 2.4
+  root: s3://my-bucket/predictions
+  path: "{key}.nii.gz"
+  labels: {origin: model, values: {0: background, 1: spleen, 5: liver}}
+  terms: {license: CC-BY-4.0}
+"""
+
+
 def _beam(context: typer.Context, workers: int | None, runner: str, workspace: Any) -> Any:
     from pipelines.runner import Engine, local_workers
 
@@ -373,6 +384,65 @@ blueprint.register(app)
 archive.register(app)
 
 
+@app.command(context_settings=BEAM, epilog=LABELS_EXAMPLE)
+def add_labels(
+    context: typer.Context, recipe: RecipeArg,
+    labels_file: Annotated[
+        Path, typer.Argument(metavar="LABELS", help="What the masks are and where they lie (YAML).", show_default=False)
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without it only what would be added is shown.")] = False,
+    mend: Annotated[
+        bool, typer.Option("--repair", help="Add nothing: make sidecars of these labels again that were damaged or lost.")
+    ] = False,
+    root: RootOpt = None, out: OutOpt = None,
+    runner: RunnerOpt = "local", workers: WorkersOpt = None, scratch_dir: ScratchOpt = None, retries: RetriesOpt = 3,
+    as_json: JsonOpt = False, quiet: QuietOpt = False,
+) -> None:  # fmt: skip
+    """Add masks to a published corpus, for all or some of its samples: those of a model, or of another reader.
+
+    A mask lies on the grid of the stored image (what `mdfp export` writes, and a model trained on the corpus predicts on) or on
+    the one that its source published; anything else is left out. Images and shards stay as they are: the masks go to tars beside
+    them, named by a new manifest. Readers then see one layer more, with its origin (docs/labels.md).
+
+    May be interrupted anywhere: the same command goes on. Given twice it adds nothing.
+    """
+    console = Console(as_json, quiet)
+
+    def action() -> None:
+        from pipelines import add_labels as adding
+        from pipelines.workspace import place_beside
+        from schemas import added_labels
+
+        spec = added_labels.load(labels_file)
+        place = place_beside(spec.root, spec.layer, labels_file.resolve().parent, spec.access)
+        workspace = _workspace(recipe, root, out)
+        engine = _beam(context, workers, runner, workspace)
+        engine.check_places({f"root of {spec.layer}": place.url})
+        options = _options(scratch_dir, retries, 1.0, False)
+        if mend:
+            from pipelines.repair_labels import repair_labels
+
+            _say_repaired(repair_labels(workspace, spec, place, options), console)
+            return
+        if not yes:
+            todo = adding.look(workspace, spec, place)
+            adding.describe(todo, spec, console)
+            console.result(adding.summary(todo) | {"done": False})
+            return
+        done = adding.add_labels(workspace, spec, place, engine, options, console)
+        console.say(
+            f"add-labels: {done.samples} samples have {spec.layer} now, {done.there} had it; {done.sidecars} sidecars; "
+            f"manifest {done.manifest}"
+        )
+        for reason, count in done.reasons.items():
+            console.say(f"  left out: {count} × {reason}")
+        if done.reasons:
+            console.say(f"listed in {workspace.corpus.url(done.table)}")
+        console.result(dataclasses.asdict(done) | {"done": True})
+
+    guard(Call(console, resumable=yes), action)
+
+
 @app.command()
 def repair(
     recipe: RecipeArg, root: RootOpt = None, out: OutOpt = None, scratch_dir: ScratchOpt = None, retries: RetriesOpt = 3,
@@ -387,14 +457,7 @@ def repair(
 
         workspace = _workspace(recipe, root, out)
         done = repair_corpus(workspace, _options(scratch_dir, retries, 1.0, False), deep=not quick, console=console)
-        console.say(
-            f"repair: {done.checked} shards checked, {len(done.damaged)} damaged, {len(done.restored)} restored"
-        )
-        for path, why in done.lost:
-            console.error(f"{path}: {why}")
-        console.result(dataclasses.asdict(done))
-        if done.lost:
-            raise typer.Exit(1)
+        _say_repaired(done, console)
 
     guard(Call(console, resumable=True), action)
 
@@ -417,6 +480,17 @@ def demo(
         console.result(run_demo(folder, local_workers(workers), fresh=fresh, console=console))
 
     guard(Call(console, resumable=True), action)
+
+
+def _say_repaired(done: Any, console: Console) -> None:
+    console.say(
+        f"repair: {done.checked} shards and sidecars checked, {len(done.damaged)} damaged, {len(done.restored)} restored"
+    )
+    for path, why in done.lost:
+        console.error(f"{path}: {why}")
+    console.result(dataclasses.asdict(done))
+    if done.lost:
+        raise typer.Exit(1)
 
 
 def _reasons(holes: Any) -> dict[str, int]:

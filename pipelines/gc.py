@@ -21,6 +21,7 @@ from transforms.garbage import Garbage, Needed, Stored, garbage, total
 from transforms.plan import files
 from transforms.plan.published import newest_number
 from transforms.plan.shard_list import planned_shards
+from transforms.sidecar import read_marker as read_label_marker
 from transforms.store import CorpusStore
 from transforms.tally import Tallies
 from transforms.withdrawn import FOLDER, PURGED
@@ -99,8 +100,8 @@ def needed(corpus: CorpusStore, tallies: Tallies) -> Needed:
             manifest = manifests.parse(corpus.read(path), corpus.url(path))
         except FileNotFoundError:
             continue
-        if number > purged or number == newest_manifest:
-            objects |= {s.path for s in manifest.shards} | {i.path for i in manifest.indexes}
+        if number >= purged or number == newest_manifest:
+            objects |= {t.path for t in manifest.tars} | {i.path for i in manifest.indexes}
         plans |= _editions(corpus, manifest.plan_id)
     markers: set[str] = set()
     for base in plans:
@@ -110,6 +111,9 @@ def needed(corpus: CorpusStore, tallies: Tallies) -> Needed:
             continue
     for t in tallies.of([o for o in corpus.list("commits") if o.path in markers]):
         objects |= {p for p in (t.tar, t.rows) if p is not None}
+    for o in corpus.list("labels"):  # additions that are under way
+        if "/commits/" in o.path and o.path.endswith(".json"):
+            objects |= {p for p in (read_label_marker(corpus, o.path).path,) if p is not None}
     return Needed(frozenset(objects), frozenset(markers), frozenset(plans), _inventory(corpus))
 
 

@@ -132,9 +132,9 @@ def gc(
 ) -> None:  # fmt: skip
     """Find what killed runs left behind, and delete it with --delete.
 
-    Shards, index rows and index files that no manifest and no marker of the newest plan names; plans, markers and
-    inventories that were given up; temporary files; unfinished uploads. Safe beside a running build: it writes what is
-    younger than a day before it names it.
+    Shards, sidecars, index rows and index files that no manifest and no marker of the newest plan names; plans, markers,
+    inventories and additions of labels that were given up; temporary files; unfinished uploads. Safe beside a running build:
+    it writes what is younger than a day before it names it.
     """
     console = Console(as_json, quiet)
 

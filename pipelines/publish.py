@@ -100,8 +100,7 @@ def publish(workspace: Workspace, built: Built, console: Console) -> PublishedCo
 
     todo = index_rows.chunks(store, plan.generation, built.markers, published)
     with tempfile.TemporaryDirectory(prefix="mdfp-index-") as scratch:
-        newest = plan.generation if built.samples else _newest(published)
-        checked = _check(workspace, plan, todo, newest, built.holes, Path(scratch))
+        checked = _check(workspace, plan, todo, built, published, Path(scratch))
         require_pass(checked.result, store, console)
         manifest = assembly.assemble(
             plan,
@@ -129,7 +128,7 @@ def views_changed(workspace: Workspace, plan: Plan) -> bool:
 
 
 @dataclass(frozen=True)
-class _Checked:
+class Checked:
     """All samples, judged and counted."""
 
     result: ValidationResult
@@ -142,11 +141,64 @@ def _check(
     workspace: Workspace,
     plan: Plan,
     todo: Sequence[index_rows.Chunk],
-    newest: int,
+    built: Built,
+    published: Published | None,
+    scratch: Path,
+) -> Checked:
+    newest, later = plan.generation, set[str]()
+    if not built.samples and published:
+        newest, later = _newest(published.manifest), _later(workspace.corpus, published.manifest)
+    check = SampleCheck(plan.palette, newest, workspace.recipe, later=later)
+    return _counted(check, workspace, todo, built.holes, scratch, plan.placed["case_id"])
+
+
+def check_rows(workspace: Workspace, manifest: Manifest, todo: Sequence[index_rows.Chunk]) -> Checked:
+    """Judge and count the rows of a manifest that adds no sample to its parent: all that it names are as planned.
+
+    Args:
+        workspace: the corpus.
+        manifest: what is to be published, or is.
+        todo: its rows.
+    """
+    return _judged(workspace, manifest, todo, (), pa.chunked_array([], pa.string()))
+
+
+def _newest(manifest: Manifest) -> int:
+    """Number of the generation that the newest samples are of; 0 for none."""
+    return max((s.generation for s in manifest.shards), default=0)
+
+
+def _later(store: CorpusStore, manifest: Manifest) -> set[str]:
+    """Structures that came into the palette after the newest samples, with labels that were added to some."""
+    newest = _newest(manifest)
+    if not manifest.added or newest in (0, manifest.number):
+        return set()
+    path = manifests.manifest_path(newest)
+    before = manifests.parse(store.read(path), store.url(path))
+    return {e.structure for e in manifest.palette} - {e.structure for e in before.palette}
+
+
+def _judged(
+    workspace: Workspace,
+    manifest: Manifest,
+    todo: Sequence[index_rows.Chunk],
+    holes: Sequence[Reject],
+    cases: pa.ChunkedArray,
+) -> Checked:
+    """Judge and count the rows of a manifest; of an older one than is published, or of one that soon will be."""
+    later = _later(workspace.corpus, manifest)
+    check = SampleCheck(manifest.palette, _newest(manifest), workspace.recipe, later=later)
+    return _counted(check, workspace, todo, holes, None, cases)
+
+
+def _counted(
+    check: SampleCheck,
+    workspace: Workspace,
+    todo: Sequence[index_rows.Chunk],
     holes: Sequence[Reject],
     scratch: Path | None,
-) -> _Checked:
-    check = SampleCheck(plan.palette, newest, workspace.recipe)
+    cases: pa.ChunkedArray,
+) -> Checked:
     passed, census = index_rows.Passed(), Census(workspace.recipe)
     earlier: list[pa.Array] = []
     for chunk, table in zip(todo, index_rows.walk(todo, passed, scratch), strict=True):
@@ -154,12 +206,8 @@ def _check(
         census.add(table)
         if chunk.entry is None:
             earlier.append(table["case_id"].combine_chunks())
-    planned = pc.unique(pa.concat_arrays([plan.placed["case_id"].combine_chunks(), *earlier]))
-    return _Checked(check.finish(holes, planned), check.summary, passed, census)
-
-
-def _newest(published: Published | None) -> int:
-    return max((s.generation for s in published.manifest.shards), default=0) if published else 0
+    planned = pc.unique(pa.concat_arrays([cases.combine_chunks(), *earlier]))
+    return Checked(check.finish(holes, planned), check.summary, passed, census)
 
 
 def complete(workspace: Workspace, console: Console) -> None:
@@ -172,7 +220,7 @@ def complete(workspace: Workspace, console: Console) -> None:
     plan, markers = audit_published(workspace, published.manifest.plan_id)
     holes = [h for m in markers for h in m.holes]
     todo = index_rows.chunks(store, 0, (), published)
-    checked = _check(workspace, plan, todo, _newest(published), holes, None)
+    checked = _judged(workspace, published.manifest, todo, holes, plan.placed["case_id"])
     rejects = tuple(assembly.all_rejects(plan, markers))
     console.remark(f"writing what a former run left undone: the report of manifest {published.manifest.number}")
     _write_surroundings(workspace, plan, published.manifest, checked, rejects)
@@ -189,7 +237,7 @@ def _write_surroundings(
     workspace: Workspace,
     plan: Plan,
     manifest: Manifest,
-    checked: _Checked,
+    checked: Checked,
     rejects: tuple[Reject, ...],
 ) -> None:
     store = workspace.corpus
@@ -220,7 +268,7 @@ def write_report(
     workspace: Workspace,
     plan: Plan,
     manifest: Manifest,
-    checked: _Checked,
+    checked: Checked,
     rejects: tuple[Reject, ...],
 ) -> None:
     """Write report.html, findings.parquet and contact-sheet.png beside the corpus."""
@@ -248,7 +296,7 @@ def write_report(
     commit.replace(render(data).encode(), store, "report.html")
 
 
-def _worth_a_look(checked: _Checked) -> list[Sample]:
+def _worth_a_look(checked: Checked) -> list[Sample]:
     """Samples that broke an expectation, gates first, and those whose volumes changed most."""
     broken = [o for o in checked.result.failures if o.suite == "samples" and o.table in PER_SAMPLE]
     keys = dict.fromkeys(failing.partition("/")[0] for o in broken for failing in o.failing)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mdfp import manifest as manifests
 from mdfp.errors import CorpusError, NoCorpusError, UsageError
-from mdfp.manifest import Manifest, ShardEntry
+from mdfp.manifest import Manifest, ShardEntry, SidecarEntry
 from pipelines.build import BuildOptions, scratch_folder
 from pipelines.console import Console
 from pipelines.workspace import Workspace
@@ -59,20 +59,38 @@ def repair(workspace: Workspace, options: BuildOptions, *, deep: bool, console: 
     damaged: list[ShardEntry] = []
     with console.progress("check", len(shards), lambda: done):
         for shard in shards:
-            if not _sound(workspace.corpus, shard, deep=deep):
+            if not sound(workspace.corpus, shard, deep=deep):
                 damaged.append(shard)
             done += 1
-    restored, lost = [], []
+    restored: list[str] = []
+    lost: list[tuple[str, str]] = []
     for shard in damaged:
         try:
             _restore(workspace, shard, {s.case_id for s in published.samples if s.shard == shard.path}, options)
             restored.append(shard.path)
         except (CorpusError, UsageError, commit.CommitError) as error:
             lost.append((shard.path, str(error)))
-    return Repaired(len(shards), tuple(s.path for s in damaged), tuple(restored), tuple(lost))
+    sidecars = published.manifest.sidecars
+    broken = [s for s in sidecars if not sound(workspace.corpus, s, deep=deep)]
+    lost += [(s.path, _remedy(s)) for s in broken]
+    return Repaired(
+        len(shards) + len(sidecars),
+        (*(s.path for s in damaged), *(s.path for s in broken)),
+        tuple(restored),
+        tuple(lost),
+    )
 
 
-def _sound(corpus: CorpusStore, shard: ShardEntry, *, deep: bool) -> bool:
+def _remedy(sidecar: SidecarEntry) -> str:
+    """What to do about a sidecar: its masks are no source of the recipe, so it is not made again from there."""
+    return (
+        f"a sidecar of the labels {sidecar.layer}, whose masks are no source of the recipe: make it again from them with "
+        f"python -m pipelines add-labels RECIPE LABELS --repair, or put a copy back whose sha256 is {sidecar.sha256}"
+    )
+
+
+def sound(corpus: CorpusStore, shard: ShardEntry | SidecarEntry, *, deep: bool) -> bool:
+    """Whether a tar is there in full length and, where it is looked at, with the hash that the manifest says."""
     if corpus.size(shard.path) != shard.bytes:
         return False
     return not deep or corpus.sha256(shard.path) == shard.sha256

@@ -1,7 +1,7 @@
 """Take cases back after publication: a new manifest without them, then their bytes go.
 
     1  withdrawn/000001.json   from now on no plan takes them
-    2  new tars, new indexes   invisible: content names that nothing names yet
+    2  new tars, new indexes   invisible: content names that nothing names yet; sidecars are tars too
     3  manifests/<N+1>.json    create-only: readers who open the corpus from now on do not see them
     4  markers                 of the shards that were rewritten, so that no build makes the old ones again
     5  report and the rest     of the new manifest
@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from mdfp import arrow, canonical, index
 from mdfp import manifest as manifests
 from mdfp.errors import NoCorpusError
-from mdfp.manifest import IndexEntry, Manifest, ShardEntry
+from mdfp.manifest import IndexEntry, Manifest, ShardEntry, SidecarEntry
 from mdfp.sample import Sample
 from pipelines.console import Console
 from pipelines.publish import LostRaceError, complete
@@ -43,13 +43,14 @@ from transforms.census import Census
 from transforms.plan import files
 from transforms.plan.files import PlanReader
 from transforms.plan.published import newest_number
-from transforms.publish import index_path, table_bytes
+from transforms.publish import index_path, is_labels_rejects, parquet_bytes, table_bytes
 from transforms.rewrite import check_sha256, without
-from transforms.rows import made_digest, read_rows, read_samples, write_rows
+from transforms.rows import made_digest, read_rows, read_rows_file, read_samples, write_rows
 from transforms.shard import marker_path, read_marker
+from transforms.sidecar import read_marker as read_label_marker
 from transforms.store import CorpusStore
 from transforms.views import recounted
-from transforms.withdraw import reduced, shard_of, superseded, taken_back
+from transforms.withdraw import last_withdrawal, reduced, shard_of, superseded, taken_back
 from transforms.withdrawn import Withdrawal, Withdrawn
 
 ROUNDS = 5
@@ -145,10 +146,12 @@ def withdraw(
     _replace_markers(corpus, manifest)
     doomed = _unpublished(corpus, withdrawn)
     complete(workspace, console)
-    if purge:
-        doomed += _left_over(corpus, manifest)
+    _forget_masks(corpus, manifest)
+    number = last_withdrawal([*_older(corpus, manifest), manifest])
+    if purge and number:
+        doomed += _left_over(corpus, manifest, withdrawn)
         commit.remove_all(corpus, doomed)
-        commit.create_bytes(b"", corpus, f"{tombstones.PURGED}{manifest.number:06d}")
+        commit.create_bytes(b"", corpus, f"{tombstones.PURGED}{number:06d}")
     else:
         commit.remove_all(corpus, doomed)
     return Done(manifest.number, samples, rewritten, len(doomed))
@@ -195,6 +198,7 @@ def _publish_without(corpus: CorpusStore, withdrawn: Withdrawn, scratch: Path | 
     paths = frozenset(map(str, hit["shard"].to_pylist()))
     shards: dict[str, ShardEntry | None] = {}
     indexes: dict[str, IndexEntry] = {}
+    sidecars: dict[str, SidecarEntry | None] = {}
     entries = {s.path: s for s in manifest.shards}
     for entry in manifest.indexes:
         if paths.isdisjoint(_table(corpus, entry.path, ["shard"])["shard"].to_pylist()):
@@ -202,7 +206,10 @@ def _publish_without(corpus: CorpusStore, withdrawn: Withdrawn, scratch: Path | 
         records: list[Sample] = []
         for path, mine in _by_shard(arrow.from_table(Sample, _table(corpus, entry.path))):
             if path in entries and path in paths:
-                shards[path], mine = _rewrite(corpus, entries[path], mine, gone, scratch)
+                shards[path], left_in = _rewrite(corpus, entries[path], mine, gone, scratch)
+                for sidecar in (s for s in manifest.sidecars if s.shard == path):
+                    sidecars[sidecar.path], left_in = _rewrite_sidecar(corpus, sidecar, mine, left_in, scratch)
+                mine = left_in
             if path in entries:  # rows of shards that no manifest names any more are not carried on
                 records += mine
         indexes[entry.path] = _write_index(corpus, entry, records)
@@ -210,7 +217,7 @@ def _publish_without(corpus: CorpusStore, withdrawn: Withdrawn, scratch: Path | 
     patients = Counter(str(split) for split, _ in pairs)
     # Holes are counted in cases; the slices of a volume share one.
     cases = set(zip(hit["source"].to_pylist(), hit["case_id"].to_pylist(), strict=True))
-    new = reduced(manifest, shards, indexes, Counter(str(source) for source, _ in cases), patients)
+    new = reduced(manifest, shards, indexes, Counter(str(source) for source, _ in cases), patients, sidecars)
     new = _recounted(corpus, new)
     data = manifests.dump(new)
     if not commit.create_bytes(data, corpus, new.path()) and corpus.read(new.path()) != data:
@@ -250,16 +257,57 @@ def _rewrite(
         check_sha256(old, entry.sha256, entry.path)
         left = without(old, samples, gone, new)
         path = f"shards/{shard_of(entry.path)}-{left.sha256[:16]}.tar"
-        if not commit.create_file(new, corpus, path) and corpus.size(path) != left.bytes:
-            raise commit.CommitError(
-                f"{corpus.url(path)}: expected {left.bytes} bytes, found {corpus.size(path)}; remove it and run again"
-            )
+        _upload(corpus, new, path, left.bytes)
     placed = [dataclasses.replace(s, shard=path) for s in left.samples]
     rewritten = dataclasses.replace(entry, path=path, bytes=left.bytes, sha256=left.sha256, samples=len(placed))
     return rewritten, placed
 
 
-def _bring(corpus: CorpusStore, entry: ShardEntry, into: Path) -> None:
+def _rewrite_sidecar(
+    corpus: CorpusStore, entry: SidecarEntry, before: list[Sample], left: list[Sample], scratch: Path | None
+) -> tuple[SidecarEntry | None, list[Sample]]:
+    """Upload a sidecar without the samples that are not left; what a manifest and an index say of it.
+
+    Args:
+        corpus: where it lies.
+        entry: the sidecar.
+        before: the records of its shard.
+        left: those that stay, with the shard that they lie in now.
+        scratch: local folder for the tars.
+    """
+    held = {s.key for s in before if any(m.shard == entry.path for m in s.members)}
+    kept = [s for s in left if s.key in held]
+    if not kept:
+        return None, left
+    if len(kept) == len(held):
+        return dataclasses.replace(entry, shard=kept[0].shard), left
+    with tempfile.TemporaryDirectory(prefix="mdfp-withdraw-", dir=scratch) as folder:
+        old, new = Path(folder) / "old.tar", Path(folder) / "new.tar"
+        _bring(corpus, entry, old)
+        check_sha256(old, entry.sha256, entry.path)
+        copied = without(old, kept, (), new, entry.path)
+        path = f"sidecars/{shard_of(entry.path)}-{copied.sha256[:16]}.tar"
+        _upload(corpus, new, path, copied.bytes)
+    moved = {s.key: _moved(s, entry.path, path) for s in copied.samples}
+    rewritten = dataclasses.replace(
+        entry, path=path, bytes=copied.bytes, sha256=copied.sha256, samples=len(kept), shard=kept[0].shard
+    )
+    return rewritten, [moved.get(s.key, s) for s in left]
+
+
+def _moved(record: Sample, old: str, new: str) -> Sample:
+    members = tuple(dataclasses.replace(m, shard=new) if m.shard == old else m for m in record.members)
+    return dataclasses.replace(record, members=members)
+
+
+def _upload(corpus: CorpusStore, file: Path, path: str, size: int) -> None:
+    if not commit.create_file(file, corpus, path) and corpus.size(path) != size:
+        raise commit.CommitError(
+            f"{corpus.url(path)}: expected {size} bytes, found {corpus.size(path)}; remove it and run again"
+        )
+
+
+def _bring(corpus: CorpusStore, entry: ShardEntry | SidecarEntry, into: Path) -> None:
     with into.open("xb") as file:
         for start in range(0, entry.bytes, READ_AT_ONCE):
             file.write(corpus.read_range(entry.path, start, min(entry.bytes, start + READ_AT_ONCE)))
@@ -325,6 +373,20 @@ def _reduced(
     )
 
 
+def _forget_masks(corpus: CorpusStore, manifest: Manifest) -> None:
+    """Take samples that are no longer there out of the lists of masks that could not be added: those were of published ones."""
+    lists = [o.path for o in corpus.list("rejects") if is_labels_rejects(o.path)]
+    if not lists:
+        return
+    published = _rows(corpus, manifest)["case_id"]
+    for path in lists:
+        table = _table(corpus, path)
+        kept = pc.or_kleene(pc.is_null(table["case_id"]), pc.is_in(table["case_id"], value_set=published))
+        left = table.filter(kept)
+        if left.num_rows < table.num_rows:
+            commit.replace(parquet_bytes(left), corpus, path)
+
+
 def _older(corpus: CorpusStore, manifest: Manifest) -> list[Manifest]:
     return [_manifest(corpus, n) for n in range(1, manifest.number)]
 
@@ -355,12 +417,36 @@ def _unpublished(corpus: CorpusStore, withdrawn: Withdrawn) -> list[str]:
         if taken_back(read_rows(corpus, marker), withdrawn).any():
             markers.append(o.path)
             others += [marker.path, marker.rows.path]
-    return [*markers, *others]
+    return [*markers, *others, *_unpublished_labels(corpus, withdrawn)]
 
 
-def _left_over(corpus: CorpusStore, manifest: Manifest) -> list[str]:
-    """Tars and index files that earlier manifests name and the newest does not, and rows of shards that were rewritten."""
-    tars, indexes = superseded(manifest, _older(corpus, manifest))
+def _unpublished_labels(corpus: CorpusStore, withdrawn: Withdrawn) -> list[str]:
+    """All that additions of labels keep which are under way and hold what was taken back; they begin anew."""
+    named = {s.path for n in range(1, newest_number(corpus) + 1) for s in _manifest(corpus, n).sidecars}
+    folders: dict[str, list[str]] = {}
+    for o in corpus.list("labels"):
+        folders.setdefault("/".join(o.path.split("/")[:2]), []).append(o.path)
+    doomed: list[str] = []
+    for paths in folders.values():
+        markers = [read_label_marker(corpus, p) for p in paths if "/commits/" in p and p.endswith(".json")]
+        rows = [m.rows for m in markers if m.rows is not None and corpus.exists(m.rows.path)]
+        if any(taken_back(read_rows_file(corpus, r), withdrawn).any() for r in rows):
+            sidecars = {m.path for m in markers if m.path is not None} - named
+            doomed += [*sorted(paths, key=lambda p: "/commits/" not in p), *sorted(sidecars)]
+    return doomed
+
+
+def _left_over(corpus: CorpusStore, manifest: Manifest, withdrawn: Withdrawn) -> list[str]:
+    """What earlier manifests name and the newest does not, and rows of shards that were rewritten.
+
+    Index files go where they hold what was taken back: added labels leave index files behind too.
+    """
+    older = _older(corpus, manifest)
+    tars, indexes = superseded(manifest, older)
+    sidecars = {s.path for m in older for s in m.sidecars} - {s.path for s in manifest.sidecars}
+    indexes = frozenset(
+        path for path in indexes if corpus.exists(path) and taken_back(_table(corpus, path, DECIDING), withdrawn).any()
+    )
     names = {shard_of(path) for path in tars}
     named = set()
     for o in corpus.list("commits"):
@@ -368,4 +454,4 @@ def _left_over(corpus: CorpusStore, manifest: Manifest) -> list[str]:
             marker = read_marker(corpus, o.path)
             named.add(marker.rows.path if marker.rows else "")
     rows = [o.path for o in corpus.list("rows") if shard_of(o.path) in names and o.path not in named]
-    return sorted(p for p in (*tars, *indexes, *rows) if corpus.exists(p))
+    return sorted(p for p in (*tars, *sidecars, *indexes, *rows) if corpus.exists(p))

@@ -14,7 +14,7 @@ from catalog import sources as catalog_sources
 from mdfp import canonical
 from mdfp.errors import UsageError
 from schemas import recipe as recipes
-from schemas.place import Place
+from schemas.place import Access, Place
 from schemas.recipe import Recipe
 from schemas.source import Source
 from schemas.suggest import nearest
@@ -211,6 +211,21 @@ def _expanded(root: str, source: str) -> str:
         ) from error
     except ValueError:
         return root  # a lone dollar sign is part of the name
+
+
+def place_beside(url: str, name: str, folder: Path, access: Access) -> Place:
+    """The place that a file names: `${NAME}` stands for the environment's value, a relative path is relative to the file.
+
+    Args:
+        url: as written.
+        name: what messages call it.
+        folder: of the file.
+        access: how its bucket is entered.
+
+    Raises:
+        UsageError: a variable is not set, or the URL carries credentials or a query.
+    """
+    return Place(_beside(_expanded(url, name), folder), access)
 
 
 def _beside(url: str, folder: Path) -> str:

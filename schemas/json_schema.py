@@ -1,6 +1,6 @@
-"""JSON Schemas of source manifests and recipes, for editors that complete and check YAML while it is written.
+"""JSON Schemas of source manifests, recipes and labels to add, for editors that complete and check YAML while it is written.
 
-`python -m schemas.json_schema` writes `schemas/json/{source,recipe}.schema.json`. In an editor with the YAML language
+`python -m schemas.json_schema` writes `schemas/json/{source,recipe,labels}.schema.json`. In an editor with the YAML language
 server, put `# yaml-language-server: $schema=<path or URL of the file>` in the first line of a recipe.
 """
 
@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from schemas.added_labels import AddedLabels
 from schemas.recipe import MODALITIES, Recipe
 from schemas.source import Source
 
@@ -37,11 +38,20 @@ def recipe_schema() -> dict[str, Any]:
     return {"$schema": DIALECT, **schema}
 
 
+def labels_schema() -> dict[str, Any]:
+    """JSON Schema of the description of labels that are added to a corpus."""
+    return {"$schema": DIALECT, **AddedLabels.model_json_schema(mode="validation")}
+
+
 def files() -> dict[str, str]:
     """Name and content of each file to export."""
     return {
         name: json.dumps(schema, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-        for name, schema in (("source.schema.json", source_schema()), ("recipe.schema.json", recipe_schema()))
+        for name, schema in (
+            ("source.schema.json", source_schema()),
+            ("recipe.schema.json", recipe_schema()),
+            ("labels.schema.json", labels_schema()),
+        )
     }
 
 

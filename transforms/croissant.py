@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from mdfp import arrow, canonical
-from mdfp.manifest import Manifest, OriginTerms, SourceTerms
+from mdfp.manifest import Manifest, OriginTerms, ShardEntry, SourceTerms
 from mdfp.sample import Sample
 from schemas import licenses
 from schemas.licenses import UNSTATED
@@ -215,9 +215,13 @@ def _shards(manifest: Manifest) -> list[dict[str, Any]]:
             "contentSize": f"{s.bytes} B",
             "encodingFormat": "application/x-tar",
             "sha256": s.sha256,
-            **({"prov:wasDerivedFrom": {"@id": f"source/{s.source}"}} if s.source in sources else {}),
+            **(
+                {"prov:wasDerivedFrom": {"@id": f"source/{s.source}"}}
+                if isinstance(s, ShardEntry) and s.source in sources
+                else {}
+            ),
         }
-        for s in manifest.shards
+        for s in manifest.tars
     ]
 
 
@@ -249,7 +253,7 @@ def _set_id(kind: str, array: str, extension: str) -> str:
 
 def _members(manifest: Manifest, census: Census) -> list[dict[str, Any]]:
     """A set of files for each kind of member that the tars hold."""
-    tars = [{"@id": s.path} for s in manifest.shards]
+    tars = [{"@id": s.path} for s in manifest.tars]
     return [
         {
             "@id": f"members/{_set_id(*kind)}",

@@ -32,7 +32,7 @@ class Needed:
     """What must stay.
 
     Attributes:
-        objects: named by a manifest, or by a marker that stays: tars, index rows, index files.
+        objects: named by a manifest, or by a marker that stays: shards, sidecars, index rows, index files.
         markers: of the newest plan and of every published one.
         plans: folders of these plans.
         inventories: folders of inventories that stay.
@@ -50,25 +50,26 @@ class Garbage:
 
     Attributes:
         object: which.
-        kind: shards, rows, index, markers, plans, inventories, telemetry or parts.
+        kind: shards, sidecars, labels (additions that were given up), rows, index, markers, plans, inventories, telemetry or
+            parts.
     """
 
     object: Stored
     kind: str
 
 
-KINDS = ("markers", "shards", "rows", "index", "plans", "inventories", "telemetry", "parts")
+KINDS = ("markers", "labels", "shards", "sidecars", "rows", "index", "plans", "inventories", "telemetry", "parts")
 """In the order in which they are deleted: a marker goes before what it names, so that no marker ever names nothing."""
 
-_CONTENT = {"shards": "shards", "rows": "rows", "index": "index"}
-_FOLDERS = {"plans": "plans", "inventory": "inventories"}
+_CONTENT = {"shards": "shards", "sidecars": "sidecars", "rows": "rows", "index": "index"}
+_FOLDERS = {"plans": "plans", "inventory": "inventories", "labels": "labels"}
 
 
 def garbage(stored: Sequence[Stored], needed: Needed, *, older_than_s: float, now: float) -> list[Garbage]:
     """Objects that may be deleted, markers first.
 
     An object that is not named by anything may be one that a running build is about to name, so it must be old as well.
-    A plan or an inventory is as old as its youngest file.
+    A plan, an inventory or an addition of labels is as old as its youngest file.
 
     Args:
         stored: everything below the corpus.
@@ -106,7 +107,7 @@ def _kind(o: Stored, needed: Needed, youngest: dict[str, float], before: float) 
 
 
 def _folder(path: str) -> str | None:
-    """The plan or inventory that a file belongs to, or None."""
+    """The plan, inventory or addition of labels that a file belongs to, or None."""
     parts = path.split("/")
     return "/".join(parts[:2]) if parts[0] in _FOLDERS and len(parts) > 2 else None
 

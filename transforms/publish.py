@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
@@ -19,6 +20,7 @@ from schemas.reasons import Reason
 from schemas.recipe import Recipe
 from schemas.source import Source
 from transforms import environment, views
+from transforms.added import fusion_with, terms_with
 from transforms.census import Census
 from transforms.plan.planner import Plan
 from transforms.plan.published import Published
@@ -37,6 +39,16 @@ def index_path(number: int, rows_sha256: str) -> str:
 def rejects_path(number: int) -> str:
     """Where the rejects of a generation lie, below the corpus."""
     return f"rejects/{number:06d}.parquet"
+
+
+def labels_rejects_path(number: int, layer: str) -> str:
+    """Where it is listed which masks were not added when labels were, below the corpus."""
+    return f"rejects/{number:06d}-{layer}.parquet"
+
+
+def is_labels_rejects(path: str) -> bool:
+    """Whether a path is of that form."""
+    return re.fullmatch(r"rejects/\d{6,}-[a-z][a-z0-9_]*\.parquet", path) is not None
 
 
 def table_bytes(record: type, rows: Sequence[object]) -> bytes:
@@ -77,6 +89,7 @@ def assemble(
         UsageError: the caps of the sampling plan leave places to nobody.
     """
     number = plan.generation
+    sidecars, added = (published.manifest.sidecars, published.manifest.added) if published else ((), ())
     shards = list(published.manifest.shards) if published else []
     for marker, shard in zip(markers, plan.shards, strict=True):
         if marker.path is not None and marker.sha256 is not None:
@@ -92,7 +105,7 @@ def assemble(
     holes.update((h.source, str(h.reason)) for m in markers for h in m.holes)
     return Manifest(
         format=manifests.FORMAT,
-        schema_version=manifests.SCHEMA_VERSION,
+        schema_version=manifests.version_for(sidecars),
         number=number,
         parent=plan.parent,
         corpus=plan.corpus,
@@ -108,14 +121,16 @@ def assemble(
         indexes=(*(published.manifest.indexes if published else ()), *indexes),
         splits=tuple(_total(split, shards, patients.get(split, 0)) for split in SPLIT_ORDER),
         holes=tuple(HoleCount(source, reason, count) for (source, reason), count in sorted(holes.items())),
-        terms=_terms(sources, published),
+        terms=terms_with(_terms(sources, published), added),
         profile=recipe.terms.profile,
         exceptions=views.exceptions_of(recipe, sources, census, published.manifest.exceptions if published else ())
         if census
         else (),
         sampling=views.sampling_of(recipe.sampling, census) if census else None,
         sites=census.sites.result() if census and census.sites else None,
-        fusion=plan.fusion,
+        fusion=fusion_with(plan.fusion, added),
+        sidecars=sidecars,
+        added=added,
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mdfp.errors import CorpusError
-from mdfp.sample import Member, Sample
+from mdfp.sample import Sample
 from mdfp.tar import TarWriter
 
 
@@ -29,8 +29,10 @@ class Rewritten:
     bytes: int
 
 
-def without(tar: Path, samples: Sequence[Sample], gone: Collection[str], into: Path) -> Rewritten:
-    """Copy a shard's tar without the members of some samples. Members are copied as they are: nothing is decoded.
+def without(
+    tar: Path, samples: Sequence[Sample], gone: Collection[str], into: Path, sidecar: str | None = None
+) -> Rewritten:
+    """Copy a tar without the members of some samples. Members are copied as they are: nothing is decoded.
 
     Memory: one member at a time.
 
@@ -39,6 +41,8 @@ def without(tar: Path, samples: Sequence[Sample], gone: Collection[str], into: P
         samples: its index rows, in order.
         gone: case ids to leave out.
         into: the new tar; must not be there.
+        sidecar: path below the corpus of the tar, where it is a sidecar; None: it is the samples' shard. Members that lie
+            elsewhere stay in the records as they are.
 
     Raises:
         CorpusError: the tar ends before a member does.
@@ -51,12 +55,17 @@ def without(tar: Path, samples: Sequence[Sample], gone: Collection[str], into: P
                 continue
             placed = []
             for member in sample.members:
+                if member.shard != sidecar:
+                    placed.append(member)
+                    continue
                 old.seek(member.offset)
                 data = old.read(member.bytes)
                 if len(data) != member.bytes:
-                    raise CorpusError(f"{sample.shard}#{member.name}: expected {member.bytes} bytes, found {len(data)}")
+                    raise CorpusError(
+                        f"{sample.tar_of(member)}#{member.name}: expected {member.bytes} bytes, found {len(data)}"
+                    )
                 at = new.add(member.name, data)
-                placed.append(Member(member.name, member.kind, member.array, at.offset, at.bytes))
+                placed.append(dataclasses.replace(member, offset=at.offset, bytes=at.bytes))
             kept.append(dataclasses.replace(sample, members=tuple(placed)))
         sha256, size = new.finish()
     return Rewritten(tuple(kept), sha256, size)

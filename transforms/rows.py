@@ -76,22 +76,26 @@ def read_rows(corpus: CorpusStore, marker: Marker, columns: Sequence[str] | None
     Raises:
         CorpusError: the file is missing, or is not the one that the marker names.
     """
-    if marker.rows is None:
-        return arrow.to_table(Sample, [])
-    try:
-        data = corpus.read(marker.rows.path)
-    except FileNotFoundError as error:
-        raise CorpusError(
-            f"{corpus.url(marker.rows.path)}: named by a marker and not there; run build again"
-        ) from error
-    found = hashlib.sha256(data).hexdigest()
-    if found != marker.rows.sha256:
-        raise CorpusError(
-            f"{corpus.url(marker.rows.path)}: the marker says sha256 {marker.rows.sha256}, found {found}; remove it and "
-            "run build again"
-        )
-    table = pa.ipc.open_stream(pa.CompressedInputStream(pa.BufferReader(data), "zstd")).read_all()
+    table = arrow.to_table(Sample, []) if marker.rows is None else read_rows_file(corpus, marker.rows)
     return table if columns is None else table.select(list(dict.fromkeys(c.partition(".")[0] for c in columns)))
+
+
+def read_rows_file(corpus: CorpusStore, rows: RowsFile) -> pa.Table:
+    """The whole rows of a file that a marker names.
+
+    Raises:
+        CorpusError: the file is missing, or is not the one that the marker names.
+    """
+    try:
+        data = corpus.read(rows.path)
+    except FileNotFoundError as error:
+        raise CorpusError(f"{corpus.url(rows.path)}: named by a marker and not there; run build again") from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != rows.sha256:
+        raise CorpusError(
+            f"{corpus.url(rows.path)}: the marker says sha256 {rows.sha256}, found {found}; remove it and run build again"
+        )
+    return pa.ipc.open_stream(pa.CompressedInputStream(pa.BufferReader(data), "zstd")).read_all()
 
 
 def read_samples(corpus: CorpusStore, marker: Marker) -> tuple[Sample, ...]:

@@ -145,10 +145,14 @@ class SampleTables:
         palette: integer of each structure of the newest generation.
         newest: that generation's number.
         recipe: for what it asks of spacing and duplicates; None: not judged.
+        later: structures of the palette that came after that generation, with labels that were added to some samples.
     """
 
-    def __init__(self, palette: Mapping[str, int], newest: int, recipe: Recipe | None):
+    def __init__(
+        self, palette: Mapping[str, int], newest: int, recipe: Recipe | None, later: Collection[str] = frozenset()
+    ):
         self._palette, self._newest, self._recipe = dict(palette), newest, recipe
+        self._built = set(palette) - set(later)
         self._slim: list[pa.Table] = []
         self._hashes: list[pa.Table] = []
         self.structures = structures.StructureTables(self._palette)
@@ -203,7 +207,7 @@ class SampleTables:
         missing = np.setdiff1d(wanted, pairs(members.parent, d, len(names)))
         structure_names, (structure,) = codes(states.field("structure"))
         keys = pairs(states.parent, structure, len(structure_names))
-        in_palette = np.array([n in self._palette for n in structure_names] or [False])
+        in_palette = np.array([n in self._built for n in structure_names] or [False])
         stated = states.total(once(keys) & in_palette[structure]) if len(states) else np.zeros(t.num_rows, np.int64)
         newest = ints(t["generation"]) == self._newest
         patient = whole(t["patient"])
@@ -221,7 +225,7 @@ class SampleTables:
                 "json_members": members.total(flags(pc.equal(members.field("kind"), "json"))),
                 "missing_members": np.bincount(missing // (len(names) + 1), minlength=t.num_rows),
                 "misplaced_members": _misplaced(whole(t["key"]), members),
-                "missing_states": known(len(self._palette) - stated, newest),
+                "missing_states": known(len(self._built) - stated, newest),
                 "repeated_states": states.total(repeated(keys)),
                 "warnings": Nested(t["warnings"]).counts,
             },
@@ -357,10 +361,11 @@ def tables(
 
 
 def _misplaced(keys: pa.Array, members: Nested) -> Ints:
-    """Members that are empty, overlap another one, or are not named after the key."""
+    """Members that are empty, overlap another one of their tar, or are not named after the key."""
     offset, size = ints(members.field("offset")), ints(members.field("bytes"))
-    order = np.lexsort((offset, members.parent))
-    parent = members.parent[order]
+    tar = _tars(members)
+    order = np.lexsort((offset, tar))
+    parent = tar[order]
     apart = float(max(1, (offset + size).max(initial=0) + 1))
     end = np.maximum.accumulate(parent * apart + np.maximum((offset + size)[order], 0)) if len(order) else np.array([])
     before = np.concatenate([[-1.0], end[:-1]]) if len(order) else end
@@ -373,6 +378,15 @@ def _misplaced(keys: pa.Array, members: Nested) -> Ints:
     for i in np.flatnonzero(odd):
         named[i] = members.field("name")[int(i)].as_py().startswith(f"{key[int(i)].as_py()}.")
     return members.total((size <= 0) | overlaps | ~named)
+
+
+def _tars(members: Nested) -> Ints:
+    """A number for each tar of each sample: its shard, and the sidecars that some of its members lie in."""
+    if members.flat.type.get_field_index("shard") < 0:
+        return members.parent
+    paths = whole(members.field("shard")).dictionary_encode()
+    sidecar = ints(paths.indices, -1) + 1
+    return members.parent * (len(paths.dictionary) + 1) + sidecar
 
 
 def _nonfinite(n: Nested) -> Ints:

@@ -239,7 +239,7 @@ def workspace(root: str, raw: str, *, guarded: bool = True) -> Workspace:
 class _Unchecked:
     """Accepts all samples."""
 
-    def __init__(self, *_: object):
+    def __init__(self, *_: object, **__: object):
         self.summary = None
 
     def add(self, table: object) -> None:

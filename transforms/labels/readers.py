@@ -127,7 +127,7 @@ class Readers:
                 warnings.append(f"{first.structure}: drawn by {drawn} of {len(said)} readers")
             if fused is not None and drawn and fused[i].state == State.ABSENT:
                 warnings.append(f"{first.structure}: the rule {self.rule} leaves none of what {drawn} readers drew")
-            together.append(_first_of(said))
+            together.append(first_of(said))
         return fused if fused is not None else tuple(together), warnings
 
     def readings(self, fused: tuple[tuple[str, ...], tuple[StructureState, ...]] | None = None) -> tuple[Reading, ...]:
@@ -187,7 +187,8 @@ def _parted(tag: str) -> tuple[str, str]:
     return number, structure
 
 
-def _first_of(said: Sequence[StructureState]) -> StructureState:
+def first_of(said: Sequence[StructureState]) -> StructureState:
+    """The word of several readers together: of the first who drew the structure, else of the first who says most."""
     for state in _PRECEDENCE:
         for entry in said:
             if entry.state == state:

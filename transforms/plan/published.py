@@ -105,10 +105,11 @@ def load(store: CorpusStore) -> Published | None:
         return None
     path = manifests.manifest_path(number)
     manifest = manifests.parse(store.read(path), store.url(path))
-    return Published(manifest, [partial(_read, store, entry.path) for entry in manifest.indexes])
+    return Published(manifest, [partial(read_columns, store, entry.path) for entry in manifest.indexes])
 
 
-def _read(store: CorpusStore, path: str, columns: Sequence[str] | None) -> pa.Table:
+def read_columns(store: CorpusStore, path: str, columns: Sequence[str] | None) -> pa.Table:
+    """Rows of an index file: the given columns (`images.list.element.content_hash`), or all."""
     local = store.local(path)
     file = pq.ParquetFile(local if local is not None else pa.BufferReader(store.read(path)))
     return file.read(columns=None if columns is None else list(columns))
