@@ -28,21 +28,8 @@ from mdfp.sample import SampleImage
 DAMAGED, WRONG_USE = 1, 2
 
 BUILDER = (
-    *(
-        "archive",
-        "blueprint",
-        "build",
-        "cancel",
-        "catalog",
-        "demo",
-        "fingerprint",
-        "gc",
-        "init",
-        "inspect",
-        "inventory",
-        "labels",
-    ),
-    *("plan", "publish", "repair", "run", "status", "withdraw"),
+    *("add-labels", "archive", "blueprint", "build", "cancel", "catalog", "demo", "fingerprint", "gc", "init"),
+    *("inspect", "inventory", "labels", "plan", "publish", "repair", "run", "status", "withdraw"),
 )
 """Commands of the other program, which people try here."""
 

@@ -27,7 +27,7 @@ class Commands(Menu):
     sections: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "Find data and describe it": ("catalog", "blueprint", "archive", "inspect", "init", "labels"),
         "Build a corpus": ("run", "inventory", "fingerprint", "plan", "build", "publish"),
-        "Look after it": ("status", "cancel", "repair", "gc", "withdraw"),
+        "Look after it": ("status", "cancel", "add-labels", "repair", "gc", "withdraw"),
         "See it work": ("demo",),
     }
 
