@@ -447,7 +447,7 @@ class OpenSample:
                 data = self._bytes(member)
                 self._arrays[member.name] = Decoded(decode(data)) if picture else VolumeCodec().open(data)
             except (RuntimeError, ValueError) as error:
-                raise self._damaged(member.name, error) from error
+                raise self._damaged(self.record.tar_of(member), member.name, error) from error
         return self._arrays[member.name]
 
     def _copy(
@@ -472,10 +472,10 @@ class OpenSample:
         try:
             yield from pieces(array, boxes, change)
         except (RuntimeError, ValueError) as error:
-            raise self._damaged(self.record.shard, error) from error
+            raise self._damaged(self.record.shard, "a member", error) from error
 
-    def _damaged(self, name: str, error: Exception) -> CorpusError:
-        where = self._corpus.store.where(self.record.shard)
+    def _damaged(self, tar: str, name: str, error: Exception) -> CorpusError:
+        where = self._corpus.store.where(tar)
         return CorpusError(f"{where}: {name} of {self.key} does not decode ({error}); `mdfp verify` lists every fault")
 
 

@@ -211,7 +211,10 @@ def _counted(
 
 
 def complete(workspace: Workspace, console: Console) -> None:
-    """Write what a publish that was killed right after its manifest left undone; nothing when nothing is missing."""
+    """Write what belongs to the newest manifest and is not there; nothing when nothing is missing.
+
+    It is not there after a publish that was killed right behind its manifest, and after a manifest that no build made.
+    """
     store = workspace.corpus
     published = load_published(store)
     if published is None or _hint(store) == published.manifest.number:
@@ -222,7 +225,7 @@ def complete(workspace: Workspace, console: Console) -> None:
     todo = index_rows.chunks(store, 0, (), published)
     checked = _judged(workspace, published.manifest, todo, holes, plan.placed["case_id"])
     rejects = tuple(assembly.all_rejects(plan, markers))
-    console.remark(f"writing what a former run left undone: the report of manifest {published.manifest.number}")
+    console.remark(f"writing the report of manifest {published.manifest.number}, and what else goes with it")
     _write_surroundings(workspace, plan, published.manifest, checked, rejects)
 
 
