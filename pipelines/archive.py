@@ -17,6 +17,7 @@ import typer
 
 from pipelines.console import Console, duration, megabytes
 from pipelines.guard import Call, guard
+from pipelines.options import JsonOpt
 
 if TYPE_CHECKING:
     from catalog.archive_query import ArchiveQuery
@@ -65,7 +66,7 @@ def archive(
     prices: Annotated[Path | None, typer.Option("--prices", metavar="FILE", help="Price list; default: examples.")] = None,
     vcpus: Annotated[int, typer.Option("--vcpus", min=1, help="vCPUs to rent at once, for the cost estimate.")] = 64,
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON as result, for machines.")] = False,
+    as_json: JsonOpt = False,
 ) -> None:  # fmt: skip
     """Plan a corpus from the Imaging Data Commons: series, patients, bytes, terms, splits, shards, vCPU-hours and price.
 

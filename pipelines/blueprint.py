@@ -11,6 +11,7 @@ from rich.table import Table
 
 from pipelines.console import Console, megabytes
 from pipelines.guard import Call, guard
+from pipelines.options import JsonOpt
 
 if TYPE_CHECKING:
     from catalog.blueprint import Blueprint
@@ -50,7 +51,7 @@ def blueprint(
     min_organizations: Annotated[int | None, typer.Option("--min-organizations", help="Least organisations of one.")] = None,
     budget_gb: Annotated[float | None, typer.Option("--budget-gb", help="GB that downloads and corpus may take.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON as result, for machines.")] = False,
+    as_json: JsonOpt = False,
 ) -> None:  # fmt: skip
     """Plan a corpus from the catalog: which data sets, what they add up to, what conflicts, what is missing.
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from mdfp.menu import Menu
 from pipelines.console import Console, megabytes
 from pipelines.guard import Call, guard
+from pipelines.options import JsonOpt
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,7 +60,6 @@ ReadableOpt = Annotated[
     typer.Option("--readable/--not-readable", help="Only those with a manifest in catalog/sources, or without."),
 ]
 LimitOpt = Annotated[int, typer.Option("--limit", "-n", min=0, help="Rows to print; 0: all. --json gives all.")]
-JsonOpt = Annotated[bool, typer.Option("--json", help="One line of JSON as result, for machines.")]
 
 
 def register(parent: typer.Typer) -> None:

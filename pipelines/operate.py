@@ -16,6 +16,7 @@ import typer
 from mdfp.errors import UsageError
 from pipelines.console import Console, megabytes
 from pipelines.guard import Call, guard
+from pipelines.options import JsonOpt, QuietOpt
 
 TargetArg = Annotated[
     str,
@@ -28,8 +29,6 @@ RootOpt = Annotated[list[str] | None, typer.Option("--root", hidden=True, help="
 RootsOpt = Annotated[
     list[str] | None, typer.Option("--root", metavar="SOURCE=URL", help="Where a source's files lie; as for run.")
 ]
-JsonOpt = Annotated[bool, typer.Option("--json", help="One line of JSON as result, for machines.")]
-QuietOpt = Annotated[bool, typer.Option("--quiet", help="No progress and no remarks.")]
 
 
 class Kind(StrEnum):

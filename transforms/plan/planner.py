@@ -33,7 +33,7 @@ from transforms import environment
 from transforms.fusion.report import fuse, require_resolved
 from transforms.labels import palette as palettes
 from transforms.pixel_version import PIXEL_VERSION
-from transforms.plan import holes, identity, inheritance, packing, splits, terms
+from transforms.plan import continues, holes, identity, inheritance, packing, splits, terms
 from transforms.plan.holes import KnownHole
 from transforms.plan.inventory import Inventory, InventoryTable, records_of
 from transforms.plan.published import Published
@@ -155,13 +155,6 @@ class CaseRows(Protocol):
         """Rows with the columns of a `Case` and its `objects`, a bounded number at a time."""
 
 
-PIXEL_SECTIONS = ("geometry", "intensity", "labels", "limits", "slices")
-"""Parts of a recipe that reach voxels; they cannot change between generations of one corpus."""
-
-VIEW = ("space", "resolve")
-"""Parts of `labels:` that are a view: they never rewrite pixels."""
-
-
 def make_plan(
     recipe: Recipe,
     sources: Mapping[str, Source],
@@ -189,7 +182,7 @@ def make_plan(
             profile refuses; nothing to choose from.
     """
     found = inventory.table() if isinstance(inventory, Inventory) else inventory
-    _check_continues(recipe, found.patient_key, published)
+    continues.require(recipe, found.patient_key, published)
     gate = terms.Compiler(recipe.terms, sources)
     if published is not None and recipe.terms.profile:
         terms.require_fitting(gate, recipe.corpus, published.licenses())
@@ -418,7 +411,7 @@ def _pixel_config(plan: Plan) -> dict[str, Any]:
     return {
         "pixel_version": plan.pixel_version,
         "environment": environment.fingerprint(plan.environment),
-        "recipe": {k: _without_resolve(plan.recipe[k]) for k in PIXEL_SECTIONS if k in plan.recipe},
+        "recipe": {k: _without_resolve(plan.recipe[k]) for k in continues.PIXEL_SECTIONS if k in plan.recipe},
         "palette": plan.palette,
         "patient_key": plan.patient_key,
     }
@@ -473,40 +466,6 @@ def _selected(
         if verdict is not None:
             verdicts[case.case_id] = verdict
     return verdicts
-
-
-def _check_continues(recipe: Recipe, patient_key: str, published: Published | None) -> None:
-    if published is None:
-        return
-    manifest = published.manifest
-    if manifest.corpus != recipe.corpus:
-        raise UsageError(
-            f"out: {recipe.out} holds the corpus {manifest.corpus!r}, the recipe builds {recipe.corpus!r}; "
-            "choose another out:, or the corpus's own name"
-        )
-    if manifest.patient_key != patient_key:
-        raise UsageError(
-            "the corpus was built with another patient key, so its patients cannot be recognised (fingerprint "
-            f"{manifest.patient_key}, yours {patient_key}); set MDFP_PATIENT_KEY to the key it was built with"
-        )
-    before = canonical.plain(_parsed(manifest.recipe))
-    now = canonical.plain(recipe.without_locations())
-    if changed := [k for k in PIXEL_SECTIONS if _voxel_part(before, k) != _voxel_part(now, k)]:
-        raise UsageError(
-            f"the recipe's {', '.join(changed)} changed since manifest {manifest.number}: samples of one corpus are made "
-            "alike. Build into another out:, or restore it"
-        )
-
-
-def _voxel_part(recipe: dict[str, Any], section: str) -> Any:
-    content = recipe.get(section)
-    if section == "labels" and isinstance(content, dict):
-        return {k: v for k, v in content.items() if k not in VIEW}
-    return content
-
-
-def _parsed(text: str) -> dict[str, Any]:
-    return dict(json.loads(text))
 
 
 def _first_numbers(published: Published | None) -> dict[tuple[str, str], int]:
