@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException
 
 _DAY_S = 86400.0
+_FIRST_DAY = datetime.date(1970, 1, 1).toordinal()
 DAMAGED = (
     ValueError, TypeError, OverflowError, KeyError, IndexError, NotImplementedError, AttributeError, EOFError, OSError,
     struct.error, zlib.error, BytesLengthException, RecursionError,
@@ -126,9 +127,9 @@ def day_of(value: str | None) -> int | None:
 
 
 def moment_s(date: str | None, time: str | None) -> float | None:
-    """Seconds on a common scale of a DA and a TM value; None where either is none."""
+    """Seconds since 1970 of a DA and a TM value, told apart to a microsecond; None where either is none."""
     day, seconds = day_of(date), time_s(time)
-    return None if day is None or seconds is None else day * _DAY_S + seconds
+    return None if day is None or seconds is None else (day - _FIRST_DAY) * _DAY_S + seconds
 
 
 def datetime_s(value: str | None) -> float | None:

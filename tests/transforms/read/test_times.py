@@ -13,7 +13,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
@@ -207,11 +207,12 @@ def test_midnight_is_passed_where_the_date_is_said():
     assert read(later).step_ms == 4000
 
 
+@example(start=1.698419628364718, step=1.5629978728404694, count=2, jitter=0.0)
 @given(start=st.floats(0, 80_000), step=st.floats(0.02, 300), count=st.integers(2, 6), jitter=st.floats(-0.005, 0.005))
 def test_any_step_is_found_within_the_rounding_of_the_clock(start, step, count, jitter):
     times = [n * step * (1 + (jitter if n == 1 and count > 2 else 0)) for n in range(count)]
     found = read(classic(at(*times, start=start), count=count, positions=2))
-    assert found.step_ms == pytest.approx(1000 * step, abs=0.01)
+    assert found.step_ms == pytest.approx(1000 * step, abs=0.003)
 
 
 @given(step=st.floats(1, 60), late=st.floats(0.1, 0.9), which=st.integers(1, 2))
